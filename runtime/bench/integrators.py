@@ -107,8 +107,10 @@ def _case(case: Mapping[str, Any], entries: Mapping[str, Any], rounds: int) -> l
     taylor = entries["taylor"]
     any_product = load_product(problem, taylor).module("numba")
     start = np.array(any_product.START)
-    digits = case.get("digits")
-    exact = np.array(case["exact"]) if "exact" in case else _reference(problem, start, span, digits)
+    reference = case.get("reference", "scipy")
+    if importlib.util.find_spec(reference) is None:
+        return [_absent(case["case"], reference)]
+    exact = _REFERENCES[reference](problem, start, span) if "exact" not in case else case["exact"]
 
     def close(end: Floats) -> bool:
         return bool(np.isfinite(end).all() and abs(end - exact).max() <= case["error"])
@@ -183,29 +185,40 @@ def _absent(case: str, package: str) -> Row:
 # --- candidates ------------------------------------------------------------
 
 
-def _reference(
-    problem: str, start: Floats, span: tuple[float, float], digits: int | None
-) -> Floats:
-    """The end by an independent solver.
+def _by_scipy(problem: str, start: Floats, span: tuple[float, float]) -> Floats:
+    """The end by SciPy with its strictest tolerance; errors are some 1e-12, and grow."""
+    from scipy.integrate import solve_ivp
 
-    Args:
-        problem: its name.
-        start: the state at the beginning.
-        span: the times of beginning and end.
-        digits: how many mpmath's solver computes with; none for SciPy's with its strictest
-            tolerance, whose errors are some 1e-12.
-    """
     field = getattr(right_hand_sides, problem)
-    if digits is None:
-        from scipy.integrate import solve_ivp
+    solution = solve_ivp(field, span, start, method="DOP853", rtol=1e-13, atol=1e-15)
+    return np.asarray(solution.y[:, -1], float)
 
-        end = solve_ivp(field, span, start, method="DOP853", rtol=1e-13, atol=1e-15).y[:, -1]
-    else:
-        import mpmath
 
-        with mpmath.workdps(digits):
-            end = mpmath.odefun(field, span[0], [mpmath.mpf(number) for number in start])(span[1])
+def _by_mpmath(problem: str, start: Floats, span: tuple[float, float]) -> Floats:
+    """The end by mpmath with 20 digits, for small problems."""
+    import mpmath
+
+    field = getattr(right_hand_sides, problem)
+    with mpmath.workdps(20):
+        end = mpmath.odefun(field, span[0], [mpmath.mpf(number) for number in start])(span[1])
     return np.asarray(end, float)
+
+
+def _by_heyoka(problem: str, start: Floats, span: tuple[float, float]) -> Floats:
+    """The end by heyoka in extended precision, for long runs of large problems."""
+    import heyoka
+
+    system = right_hand_sides.heyoka_system(problem, len(start))
+    wide = np.longdouble
+    integrator = heyoka.taylor_adaptive(
+        system, [*map(wide, start)], time=wide(span[0]), fp_type=wide, compact_mode=True
+    )
+    integrator.propagate_until(wide(span[1]))
+    return np.asarray(integrator.state, float)
+
+
+#: Solvers by the packages that they are of.
+_REFERENCES = {"scipy": _by_scipy, "mpmath": _by_mpmath, "heyoka": _by_heyoka}
 
 
 def _loosest(settings: Sequence[T], attempt: Callable[[T], Found | None]) -> Found | None:
@@ -265,7 +278,7 @@ def _by_tolerance(run: Attempt, close: Callable[[Floats], bool]) -> Found | None
     def attempt(tolerance: float) -> Found | None:
         return _reached(run(tolerance), close, f"tolerance {tolerance:.1e}")
 
-    tolerances = [10.0 ** (-3 - k / _FINE) for k in range(11 * _FINE + 1)]
+    tolerances = [10.0 ** (-3 - k / _FINE) for k in range(13 * _FINE + 1)]
     return _loosest(tolerances, attempt)
 
 

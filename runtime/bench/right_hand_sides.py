@@ -64,6 +64,6 @@ def heyoka_system(problem: str, size: int) -> list[tuple[Any, Any]]:
 
 def _sin(x: Any) -> Any:
     """The sine of numbers, or of what a peer computes with."""
-    modules = {"heyoka": "heyoka", "jax": "jax.numpy", "jaxlib": "jax.numpy"}
+    modules = {"heyoka": "heyoka", "jax": "jax.numpy", "jaxlib": "jax.numpy", "mpmath": "mpmath"}
     module = modules.get(type(x).__module__.partition(".")[0])
     return importlib.import_module(module).sin(x) if module else np.sin(x)

@@ -74,7 +74,7 @@ def interleaved(
     gc.disable()
     try:
         for turn in range(rounds):
-            first = turn % len(names)
+            first = turn % max(len(names), 1)
             for name in names[first:] + names[:first]:
                 seconds[name].append(_turn(contestants[name], burst))
     finally:

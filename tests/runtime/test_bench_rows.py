@@ -12,6 +12,7 @@ from hamilforge import bench_command
 from hamilforge.runtime.bench import integrators, optimizers
 from hamilforge.runtime.bench.integrators import _loosest
 from hamilforge.runtime.bench.rows import Row, fastest_first, named
+from hamilforge.runtime.bench.timing import interleaved
 
 
 def row(candidate: str, peer: str, ratio: float | None) -> Row:
@@ -72,3 +73,7 @@ def test_the_code_of_fresh_processes_calls_what_there_is(entry: dict[str, Any]) 
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             home = names.get(node.value.id)
             assert home is None or hasattr(home, node.attr)
+
+
+def test_where_nothing_reaches_the_error_nothing_is_timed() -> None:
+    assert interleaved({}, 3) == {}

@@ -103,8 +103,8 @@ def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
         if not unknown:
             if known := sorted(symbol.name for symbol in right.free_symbols & inverse.keys()):
                 raise NotDerivableError(
-                    f"[set].{left} follows from {known[0]}, which another equation of [set] makes a "
-                    f"function of h: {left} does not stay what it is while h goes to 0"
+                    f"[set].{left} follows from {known[0]}, which another equation of [set] makes "
+                    f"a function of h: {left} does not stay what it is while h goes to 0"
                 )
             continue
         try:
