@@ -895,7 +895,7 @@ EVENT_COLUMN = 25
 SERIES = (POWERS + 2, EVENT_COLUMN + len(EVENTS))
 
 
-@njit(**{**ENTRY, "fastmath": {"contract", "nsz", "reassoc"}})
+@njit(fastmath={"contract", "nsz", "reassoc"}, **ENTRY)
 def event_series(t, h, parameters, rows):
     """Series of the events in ``theta`` to a power, from those of the state in the first columns."""
     top = rows.shape[0] - 1

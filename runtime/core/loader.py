@@ -40,10 +40,8 @@ class Loaded:
             ValueError: no code is made for this backend.
         """
         name = f"{self.package}.{self.name}_{backend}"
-        if name not in sys.modules and self.package.startswith(_PRODUCTS):
-            _see_the_cache()
         try:
-            return importlib.import_module(name)
+            return _module(name)
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise
@@ -105,16 +103,21 @@ def _see_the_cache() -> None:
     importlib.invalidate_caches()
 
 
+def _module(name: str) -> ModuleType:
+    """A module by its name; the cache is looked at only for one that is not in use."""
+    if name not in sys.modules and name.startswith(_PRODUCTS):
+        _see_the_cache()
+    return importlib.import_module(name)
+
+
 def imported(name: str) -> ModuleType:
     """The module of a product from its name, for what was pickled with it.
 
     Raises:
         ImportError: the product is not here; it says where it was looked for.
     """
-    if name.startswith(_PRODUCTS):
-        _see_the_cache()
     try:
-        return importlib.import_module(name)
+        return _module(name)
     except ImportError as error:
         raise ImportError(
             f"what was pickled needs the generated module {name}, which is neither shipped nor in "

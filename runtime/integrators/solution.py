@@ -73,9 +73,9 @@ class Solution:
             what += f" at the time {times[0]:.12g}"
         back = f", {self.rejected} taken back" if self.rejected else ""
         parts = [what, _counted(self.steps, "step", "steps") + back]
-        runs = self.t_events if several else (self.t_events,)
         for k, name in enumerate(self.events):
-            parts.append(f"zeros of {name}: {sum(len(zeros[k]) for zeros in runs)}")
+            zeros = sum(len(own[k]) for own in _by_run(self, self.t_events))
+            parts.append(f"zeros of {name}: {zeros}")
         if ended := np.count_nonzero(self.status):
             parts.append(f"{ended} ended by an event" if several else "ended by an event")
         return f"{self.name}: {'; '.join(parts)}"
@@ -221,11 +221,14 @@ def _along(product: ModuleType | None) -> list[str]:
     return [name.removeprefix("along_") for name in names]
 
 
+def _by_run(solution: Solution, by_event: tuple[Any, ...]) -> tuple[Any, ...]:
+    """For each run what there is of each event."""
+    return by_event if np.ndim(solution.y) == 3 else (by_event,)
+
+
 def _flat_events(solution: Solution) -> dict[str, Any]:
     """Events as arrays: of each, the zeros of all trajectories, and how many each one has."""
-    several = solution.y.ndim == 3
-    times = solution.t_events if several else (solution.t_events,)
-    states = solution.y_events if several else (solution.y_events,)
+    times, states = (_by_run(solution, own) for own in (solution.t_events, solution.y_events))
     arrays = {"events": np.array(solution.events, str), "status": np.asarray(solution.status)}
     for k in range(len(solution.events)):
         arrays[f"event_counts_{k}"] = np.array([len(own[k]) for own in times])

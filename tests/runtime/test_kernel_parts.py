@@ -63,7 +63,7 @@ def test_a_kernel_is_what_it_is_without_parts_and_alone_becomes_machine_code():
 
 
 def test_parts_are_not_optimised_before_they_are_taken_up():
-    """What they call still stands there as a call, and no pass over them was timed."""
+    """What they call still stands there as a call."""
     square = njit(**PART)(_square)
 
     @njit(**PART)
