@@ -24,7 +24,7 @@ Reference: H. Yoshida, Construction of higher order symplectic integrators, Phys
 # Command: hamilforge generate henon_heiles --method yoshida6
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
@@ -125,7 +125,7 @@ def energy_size(t, state, parameters):
     )
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -225,8 +225,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -243,8 +245,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,
@@ -328,8 +330,10 @@ def side_by_side(
     return True
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble_in_lanes(
+    begin,
+    end,
     start,
     h,
     first,
@@ -347,8 +351,8 @@ def ensemble_in_lanes(
     block,
     well,
 ):
-    """Trajectories in parallel and side by side; of a group in which one fails, nothing is changed."""
-    for group in prange(states.shape[0]):
+    """Some groups of trajectories side by side; of a group in which one fails, nothing is changed."""
+    for group in range(begin, end):
         well[group] = side_by_side(
             LANES * group,
             start,

@@ -23,7 +23,7 @@ Appl. Math. 6 (1980) 19-26, doi:10.1016/0771-050X(80)90013-3
 # Command: hamilforge generate kepler --method dormand_prince54
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
@@ -225,7 +225,7 @@ def advance(t, h, y, low, parameters, rows, flags):
     flags[0] = 1  # the last stage is the first of the next step
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -247,8 +247,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -265,8 +267,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,
@@ -350,8 +352,10 @@ def side_by_side(
     return True
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble_in_lanes(
+    begin,
+    end,
     start,
     h,
     first,
@@ -369,8 +373,8 @@ def ensemble_in_lanes(
     block,
     well,
 ):
-    """Trajectories in parallel and side by side; of a group in which one fails, nothing is changed."""
-    for group in prange(states.shape[0]):
+    """Some groups of trajectories side by side; of a group in which one fails, nothing is changed."""
+    for group in range(begin, end):
         well[group] = side_by_side(
             LANES * group,
             start,
@@ -531,7 +535,7 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
     return False
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def adaptive(
     t,
     stop,
@@ -616,8 +620,10 @@ def adaptive(
     return t, 0.0
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def adaptive_ensemble(
+    begin,
+    end,
     t,
     stop,
     control,
@@ -635,8 +641,8 @@ def adaptive_ensemble(
     flags,
     residuals,
 ):
-    """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with steps of its own, from ``t``, which becomes how far each came."""
+    for m in range(begin, end):
         t[m], residuals[m] = adaptive(
             t[m],
             stop,

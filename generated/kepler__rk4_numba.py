@@ -23,7 +23,7 @@ Z. Math. Phys. 46 (1901) 435-453
 # Command: hamilforge generate kepler --method rk4
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
@@ -108,7 +108,7 @@ def i_runge_lenz(t, state, parameters):
 STAGES = 4
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -169,8 +169,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -187,8 +189,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,
@@ -272,8 +274,10 @@ def side_by_side(
     return True
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble_in_lanes(
+    begin,
+    end,
     start,
     h,
     first,
@@ -291,8 +295,8 @@ def ensemble_in_lanes(
     block,
     well,
 ):
-    """Trajectories in parallel and side by side; of a group in which one fails, nothing is changed."""
-    for group in prange(states.shape[0]):
+    """Some groups of trajectories side by side; of a group in which one fails, nothing is changed."""
+    for group in range(begin, end):
         well[group] = side_by_side(
             LANES * group,
             start,

@@ -25,7 +25,7 @@ doi:10.1080/10586458.2005.10128904
 # Command: hamilforge generate kepler --method taylor
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
@@ -608,7 +608,7 @@ def advance(h, y, low, rows):
     y[3], low[3] = y_3, low_3
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -628,8 +628,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -646,8 +648,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,
@@ -731,8 +733,10 @@ def side_by_side(
     return True
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble_in_lanes(
+    begin,
+    end,
     start,
     h,
     first,
@@ -750,8 +754,8 @@ def ensemble_in_lanes(
     block,
     well,
 ):
-    """Trajectories in parallel and side by side; of a group in which one fails, nothing is changed."""
-    for group in prange(states.shape[0]):
+    """Some groups of trajectories side by side; of a group in which one fails, nothing is changed."""
+    for group in range(begin, end):
         well[group] = side_by_side(
             LANES * group,
             start,
@@ -931,7 +935,7 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
     return False
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def adaptive(
     t,
     stop,
@@ -1015,8 +1019,10 @@ def adaptive(
     return t, 0.0
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def adaptive_ensemble(
+    begin,
+    end,
     t,
     stop,
     control,
@@ -1034,8 +1040,8 @@ def adaptive_ensemble(
     flags,
     residuals,
 ):
-    """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with steps of its own, from ``t``, which becomes how far each came."""
+    for m in range(begin, end):
         t[m], residuals[m] = adaptive(
             t[m],
             stop,
@@ -1286,8 +1292,10 @@ def adaptive_side_by_side(
                     clock[MEMBER, lane], waiting = -1.0, True
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def adaptive_in_lanes(
+    begin,
+    end,
     t,
     stop,
     control,
@@ -1307,9 +1315,9 @@ def adaptive_in_lanes(
     states,
     series,
 ):
-    """Trajectories in parallel and side by side, from ``t``, which becomes how far each came."""
+    """Some groups of trajectories side by side, from ``t``, which becomes how far each came."""
     groups = states.shape[0]
-    for group in prange(groups):
+    for group in range(begin, end):
         adaptive_side_by_side(
             group * y.shape[0] // groups,
             (group + 1) * y.shape[0] // groups,

@@ -21,7 +21,7 @@ integration methods, J. Phys. A 41 (2008) 045206, doi:10.1088/1751-8113/41/4/045
 # Command: hamilforge generate lotka_volterra --method average_vector_field
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core.linear import factored, solved  # content c22429c71d39c23c
@@ -242,7 +242,7 @@ def step(t, h, y, parameters, rows, square, slopes, flags):
     return residual
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -263,8 +263,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -281,8 +283,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,

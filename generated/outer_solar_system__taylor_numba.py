@@ -176,7 +176,7 @@ doi:10.1080/10586458.2005.10128904
 # Command: hamilforge generate outer_solar_system --method taylor
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
@@ -1327,7 +1327,7 @@ def advance(h, y, low, rows):
     y[35], low[35] = y_35, low_35
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -1347,8 +1347,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -1365,8 +1367,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,
@@ -1493,7 +1495,7 @@ def curve(t, h, y, parameters, rows, square, slopes, flags, out):
 SERIES = (POWERS + 1, SIZE)
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def adaptive(
     t,
     stop,
@@ -1560,8 +1562,10 @@ def adaptive(
     return t, 0.0
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def adaptive_ensemble(
+    begin,
+    end,
     t,
     stop,
     control,
@@ -1579,8 +1583,8 @@ def adaptive_ensemble(
     flags,
     residuals,
 ):
-    """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with steps of its own, from ``t``, which becomes how far each came."""
+    for m in range(begin, end):
         t[m], residuals[m] = adaptive(
             t[m],
             stop,

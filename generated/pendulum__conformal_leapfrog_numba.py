@@ -20,7 +20,7 @@ relativistic optimization, arXiv:1903.04100
 # Command: hamilforge generate pendulum --method conformal_leapfrog
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
@@ -77,7 +77,7 @@ def energy_size(t, state, parameters):
     return p * p / 2 + abs(np.cos(q))
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -112,8 +112,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -130,8 +132,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,
@@ -215,8 +217,10 @@ def side_by_side(
     return True
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble_in_lanes(
+    begin,
+    end,
     start,
     h,
     first,
@@ -234,8 +238,8 @@ def ensemble_in_lanes(
     block,
     well,
 ):
-    """Trajectories in parallel and side by side; of a group in which one fails, nothing is changed."""
-    for group in prange(states.shape[0]):
+    """Some groups of trajectories side by side; of a group in which one fails, nothing is changed."""
+    for group in range(begin, end):
         well[group] = side_by_side(
             LANES * group,
             start,

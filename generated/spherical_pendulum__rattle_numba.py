@@ -31,7 +31,7 @@ symplectic approach, arXiv:2107.11231
 # Command: hamilforge generate spherical_pendulum --method rattle
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
@@ -303,7 +303,7 @@ def constrained(
     return 0.0
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -347,8 +347,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -365,8 +367,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,

@@ -19,7 +19,7 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 # Command: hamilforge generate stiff_linear --method radau_iia3
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
@@ -260,7 +260,7 @@ def iterate_1(rows, times, factors, bases, increments, parameters, fresh, flags)
     return False, ((k_r1_0, k_r1_1), (k_r2_0, k_r2_1), (k_r3_0, k_r3_1))
 
 
-@njit(**ENTRY)
+@njit(**ENTRY, nogil=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -352,8 +352,10 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(parallel=True, error_model="numpy", cache=True)
+@njit(**ENTRY, nogil=True)
 def ensemble(
+    begin,
+    end,
     start,
     h,
     first,
@@ -370,8 +372,8 @@ def ensemble(
     done,
     residuals,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
+    """Some of the trajectories, each with its own state, parameters and workspace."""
+    for m in range(begin, end):
         done[m], residuals[m], _ = trajectory(
             start,
             h,

@@ -184,32 +184,34 @@ def failure(
     )
 
 
-def first_step(
-    product: ModuleType, y: Floats, row: Floats, start: float, stop: float, limits: Limits
-) -> float:
-    """A hundredth of the time in which the state would change by its size, in the tolerances.
+def first_steps(
+    product: ModuleType, states: Floats, table: Floats, start: float, stop: float, limits: Limits
+) -> Floats:
+    """A hundredth of the time in which a state would change by its size, in the tolerances.
 
     Args:
         product: the generated module.
-        y: the start.
-        row: the parameters.
+        states: the starts, `(trajectories, components)`.
+        table: the parameters of each trajectory.
         start: the time of the start.
         stop: the time of the end.
         limits: with the tolerances.
 
     Returns:
-        The step, with its sign; 0 where coefficients say how long steps are.
+        The step of each, with its sign; 0 where coefficients say how long steps are.
     """
     if by_coefficients(product):
-        return 0.0
-    slope = np.zeros_like(y)
+        return np.zeros(len(states))
+    slopes = np.zeros_like(states)
     for name in product.FIELDS:
-        getattr(product, name)(start, y, row, 1.0, slope)
-    scale = limits.absolute + limits.relative * abs(y)
-    with np.errstate(over="ignore"):
-        size, speed = (float(np.sqrt(np.mean((v / scale) ** 2))) for v in (y, slope))
+        field = getattr(product, name)
+        for state, row, slope in zip(states, table, slopes, strict=True):
+            field(start, state, row, 1.0, slope)
+    scale = limits.absolute + limits.relative * abs(states)
     least = 1e3 * float(np.spacing(abs(start)))
-    guess = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
-    if not math.isfinite(guess):  # tolerances so small that their multiples are no numbers
-        guess = least
-    return math.copysign(min(max(guess, least), abs(stop - start)), stop - start)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        size, speed = (np.sqrt(np.mean((v / scale) ** 2, axis=1)) for v in (states, slopes))
+        guess = np.where((size > 1e-5) & (speed > 1e-5), 0.01 * size / speed, 1e-6)
+    guess[~np.isfinite(guess)] = least  # tolerances so small that their multiples are no numbers
+    lengths = np.minimum(np.maximum(guess, least), abs(stop - start))
+    return np.asarray(np.copysign(lengths, stop - start))

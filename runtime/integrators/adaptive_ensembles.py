@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from hamilforge.runtime.core.threading_layer import parallel
+from hamilforge.runtime.core.threads import in_threads
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.adaptive_control import (
     Control,
     Limits,
     begun_control,
     failure,
-    first_step,
+    first_steps,
     next_stretch,
     of_trajectory,
     why_lost,
@@ -65,24 +65,22 @@ def adaptive_ensemble(
     y, low, room = state.copy(), np.zeros_like(state), Workspace.of(product, count)
     out, moments = np.empty((count, len(times), size)), np.empty((count, len(times)))
     control = np.tile(begun_control(product, limits), (count, 1))
-    control[:, Control.STEP] = [
-        first_step(product, own, row, start, stop, limits)
-        for own, row in zip(state, table, strict=True)
-    ]
+    control[:, Control.STEP] = first_steps(product, state, table, start, stop, limits)
     if times[0] == start:
         out[:, 0], moments[:, 0], control[:, Control.WRITTEN] = state, start, 1
     t, residuals = np.full(count, start), np.zeros(count)
     lanes = of_own_steps(product, count)
-    kernel = product.adaptive_ensemble
+    kernel, pieces = product.adaptive_ensemble, count
     beside: tuple[Floats, ...] = ()
     if lanes is not None:
-        kernel, beside = product.adaptive_in_lanes, (lanes.states, lanes.series)
+        kernel, pieces = product.adaptive_in_lanes, len(lanes.states)
+        beside = (lanes.states, lanes.series)
     stretch = FIRST_STRETCH
     while (control[:, Control.WRITTEN] < len(times)).any():
         begun, before = time.perf_counter(), control[:, Control.STEPS].copy()
         control[:, Control.RETURN_AT] = np.minimum(before + stretch, limits.steps)
-        parallel(
-            kernel, t, stop, control, y, low, table, limits.relative,
+        in_threads(
+            kernel, pieces, t, stop, control, y, low, table, limits.relative,
             limits.absolute, times, moments, out, room.rows, room.square, room.slopes, room.flags,
             residuals, *beside,
         )  # fmt: skip

@@ -21,7 +21,7 @@ from hamilforge.runtime.integrators.adaptive_control import (
     Limits,
     begun_control,
     failure,
-    first_step,
+    first_steps,
     next_stretch,
     why_lost,
     why_spent,
@@ -80,8 +80,9 @@ class AdaptiveTrajectory:
         self._low.fill(0.0)
         self.room.clear()
         self.control[:] = self._begun
-        step = first_step(product, self.y, self._row, start, stop, self._limits)
-        self.control[Control.STEP] = step
+        self.control[Control.STEP] = first_steps(
+            product, self.y[None], self._row[None], start, stop, self._limits
+        )[0]
         first = max(FIRST_STRETCH, FIRST_COMPONENTS // product.SIZE)
         self.stretch = min(FIRST_STRETCH if product.UNKNOWNS else first, steps)
 

@@ -7,6 +7,7 @@ progress and can be interrupted; the workspace stays, so nothing depends on wher
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
-from hamilforge.runtime.core.threading_layer import parallel
+from hamilforge.runtime.core.threads import in_threads
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.side_by_side import Lanes, of_equal_steps, run_equal_steps
 from hamilforge.runtime.integrators.solution import Floats, Solution
@@ -76,6 +77,7 @@ def fixed_steps(
     residuals = np.zeros(trajectories)
     y = state.copy()
     first, stretch = 0, max(1, FIRST_STRETCH // max(1, trajectories))
+    pace = math.inf  # seconds of a step of all trajectories
 
     def so_far(steps: int) -> Solution:
         rows = steps // every + 1
@@ -97,14 +99,14 @@ def fixed_steps(
                 step = (last, stop - last, 0, 1, 1 if count % every == 0 else 2)
             else:
                 step = (start, h, first, stretch, every)
-            _run(product, *step, y, low, table, room, lanes, block, done, residuals)
+            _run(product, *step, y, low, table, room, lanes, block, done, residuals, pace)
             done += first - step[2]
             _check(product, h, start, first + stretch, done, residuals, so_far)
             _check_energy(product, table, times, out, rows, so_far, every)
             first += stretch
             report(first)
-            spent = max(time.perf_counter() - begun, 1e-4)
-            stretch = max(1, min(int(stretch * min(STRETCH / spent, 50)), 10_000_000))
+            pace = max(time.perf_counter() - begun, 1e-9) / stretch
+            stretch = max(1, min(int(min(STRETCH / pace, 50 * stretch)), 10_000_000))
     return so_far(count)
 
 
@@ -123,6 +125,7 @@ def _run(
     block: Floats,
     done: Any,
     residuals: Floats,
+    pace: float,
 ) -> None:
     """One stretch, of one trajectory or of all in parallel."""
     if len(y) == 1:
@@ -132,19 +135,15 @@ def _run(
         )  # fmt: skip
         return
 
-    def one_by_one(rows: slice) -> None:
-        parallel(
-            product.ensemble, start, h, first, stretch, every, y[rows], low[rows], table[rows],
-            room.rows[rows], room.square[rows], room.slopes[rows], room.flags[rows], block[rows],
-            done[rows], residuals[rows],
-        )  # fmt: skip
-
+    step = (start, h, first, stretch, every)
+    states = (y, low, table, room.rows, room.square, room.slopes, room.flags, block)
     if lanes is None:
-        one_by_one(slice(None))
+        expected = pace * stretch
+        in_threads(product.ensemble, len(y), *step, *states, done, residuals, expected=expected)
         return
     done[:], residuals[:] = first + stretch, 0.0
-    step = (start, h, first, stretch, every)
-    run_equal_steps(product, step, y, low, table, lanes, block, one_by_one)
+    for begin, end in run_equal_steps(product, step, y, low, table, lanes, block, pace):
+        product.ensemble(begin, end, *step, *states, done, residuals)
 
 
 def _check(

@@ -6,7 +6,6 @@ and whose last is that of lanes; none where trajectories go one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -14,7 +13,7 @@ import numpy as np
 from numba import get_num_threads
 from numpy.typing import NDArray
 
-from hamilforge.runtime.core.threading_layer import parallel
+from hamilforge.runtime.core.threads import in_threads
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.solution import Floats
 
@@ -100,9 +99,9 @@ def run_equal_steps(
     table: Floats,
     lanes: Lanes,
     block: Floats,
-    one_by_one: Callable[[slice], None],
-) -> None:
-    """Some steps of all trajectories; of a group in which one fails, each by itself.
+    pace: float,
+) -> list[tuple[int, int]]:
+    """Some steps of all trajectories but of groups in which one fails.
 
     Args:
         product: a generated numba module of an integrator.
@@ -112,13 +111,16 @@ def run_equal_steps(
         table: the parameters of each trajectory.
         lanes: the arrays.
         block: the states that are kept, `(trajectories, times, components)`.
-        one_by_one: takes the steps of some trajectories one by one.
+        pace: how many seconds a step of all trajectories takes; infinite if that is not known.
+
+    Returns:
+        Of each group that is left as it was the first trajectory and the one after the last.
     """
     kept = np.empty((len(lanes.states), *block.shape[1:], product.LANES))
     well = np.zeros(len(kept), bool)
-    parallel(
-        product.ensemble_in_lanes, *step, y, low, table, lanes.square, lanes.slopes, lanes.flags,
-        block, lanes.states, lanes.series, kept, well,
+    in_threads(
+        product.ensemble_in_lanes, len(kept), *step, y, low, table, lanes.square, lanes.slopes,
+        lanes.flags, block, lanes.states, lanes.series, kept, well, expected=pace * step[3],
     )  # fmt: skip
-    for group in np.flatnonzero(~well):
-        one_by_one(slice(group * product.LANES, (group + 1) * product.LANES))
+    begins = product.LANES * np.flatnonzero(~well)
+    return [(int(begin), min(int(begin) + product.LANES, len(y))) for begin in begins]

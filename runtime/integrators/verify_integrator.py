@@ -101,10 +101,9 @@ def _steps_in_lanes(loaded: Loaded, case: StepCase) -> Floats:
         y = np.roll(case.states, -k, axis=0)
         rows = np.tile(row, (len(y), 1))
         lanes = Lanes.of(product, -(-len(y) // product.LANES))
-        failed: list[slice] = []
-        run_equal_steps(
+        failed = run_equal_steps(
             product, (t, case.h, 0, 1, 2), y, np.zeros_like(y), rows, lanes,
-            np.empty((len(y), 0, y.shape[1])), failed.append,
+            np.empty((len(y), 0, y.shape[1])), 0.0,
         )  # fmt: skip
         computed[k] = y[0] if not failed else np.nan
     return computed

@@ -114,7 +114,7 @@ def _fixed(text: str, broken: bool = False) -> Any:
     lines = 2 * product.SIZE + table.shape[1]
     _, square, slopes, flags = _rooms(product, 2)
     product.ensemble_in_lanes(
-        0.1, 0.05, 0, 4, 2, y, low, table, square, slopes, flags, out,
+        0, 2, 0.1, 0.05, 0, 4, 2, y, low, table, square, slopes, flags, out,
         np.zeros((2, lines, 2)), np.zeros((2, product.ROWS, product.SIZE, 2)),
         np.zeros((2, 2, product.SIZE, 2)), well,
     )  # fmt: skip
@@ -193,8 +193,9 @@ def _arrays_of(
         control[:, 6] = budget
         if in_lanes is not None:
             in_lanes(
-                t, stop, control, *arrays, *shared, moments, out, *rooms, residuals, states, series
-            )
+                0, 1, t, stop, control, *arrays, *shared, moments, out, *rooms, residuals, states,
+                series,
+            )  # fmt: skip
             continue
         for m in range(count):
             t[m], residuals[m] = product.adaptive(

@@ -1,10 +1,17 @@
-"""Objects of one process give the same results from any number of threads, and when re-entered."""
+"""Objects of one process give the same results from any number of threads, and when re-entered.
+
+And kernels that are called in several threads do all of their work, and end at an error.
+"""
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import pytest
 
 import hamilforge as hf
+from hamilforge.runtime.core.threads import PORTIONS, in_threads
 
 from .children import told
 
@@ -138,3 +145,38 @@ def test_calls_one_after_the_other_work_in_the_same_arrays() -> None:
     assert len(made) == 3
     with rooms.serving("a", object) as outer, rooms.serving("a", object) as inner:
         assert outer is not inner
+
+
+def _taken(error_at: int = -1) -> list[tuple[int, int]]:
+    """What parts of 100 pieces a kernel is called with; it raises an error at one of them."""
+    parts: list[tuple[int, int]] = []
+
+    def kernel(begin: int, end: int, name: str) -> None:
+        parts.append((begin, end))
+        if begin <= error_at < end:
+            raise ArithmeticError(name)
+        time.sleep(0.001)
+
+    kernel.targetoptions = {}  # type: ignore[attr-defined]  # as one that is compiled
+    try:
+        in_threads(kernel, 100, "planted")
+    except ArithmeticError:
+        parts.append((-1, -1))
+    return parts
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, 300])
+def test_each_piece_of_work_is_done_once(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hamilforge.runtime.core.threads.get_num_threads", lambda: threads)
+    parts = sorted(_taken())
+    assert [begin for begin, _ in parts] == [0, *(end for _, end in parts[:-1])]
+    assert parts[-1][1] == 100
+    assert len(parts) == (1 if threads == 1 else min(100, PORTIONS * threads))
+
+
+@pytest.mark.parametrize("piece", [0, 99])
+def test_nothing_begins_after_an_error(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hamilforge.runtime.core.threads.get_num_threads", lambda: 2)
+    before = _taken(piece)
+    assert before[-1] == (-1, -1)  # raised in the calling thread, whoever met it
+    assert len(before) <= 3 or piece == 99
