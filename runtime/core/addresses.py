@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 #: For fewer tensors the loop in Python is as quick, and needs no compilation.
-FEW = 64
+FEW = 8
 
 try:
     from torch._C._dynamo.guards import (  # type: ignore[attr-defined]

@@ -191,7 +191,7 @@ def latch(
     Args:
         product: a generated module.
         clock: where the group stands.
-        hyper: its hyper-parameters.
+        hyper: its hyper-parameters, which :func:`check_requirements` has let pass.
         preparation: sign, L2 factor and decoupled factor.
         tensor_math: where the host scalars find their functions if they are tensors, which keep
             their graph and are not checked; :mod:`math` if None.
@@ -204,7 +204,6 @@ def latch(
 
     Raises:
         BeforeStart: the step leaves the friction's domain.
-        Unmet: a condition on hyper-parameters does not hold.
         ValueError: a scalar is not finite, or a rule reads the loss and there is none.
     """
     if clock.stage:
@@ -215,7 +214,6 @@ def latch(
         )
     takes_math = tensor_math and "math" in (product.coefficients.__kwdefaults__ or {})
     namespace = {"math": tensor_math} if takes_math else {}
-    check_requirements(product, hyper, workers, **namespace)
     values = [hyper[name] for name in product.HYPERPARAMETERS]
     more = (*((loss,) * product.LOSS), *((workers,) * _counts_workers(product)))
     try:
@@ -240,16 +238,13 @@ def _counts_workers(product: ModuleType) -> bool:
     return getattr(product, "WORKERS", False)
 
 
-def check_requirements(
-    product: ModuleType, hyper: Mapping[str, Any], workers: int = 1, **namespace: Any
-) -> None:
+def check_requirements(product: ModuleType, hyper: Mapping[str, Any], workers: int = 1) -> None:
     """Refuse hyper-parameters that a rule does not allow together.
 
     Args:
         product: a generated module.
         hyper: its hyper-parameters.
         workers: how many there are.
-        namespace: ``math``, where it is not that of Python.
 
     Raises:
         Unmet: a condition does not hold.
@@ -259,7 +254,7 @@ def check_requirements(
         known = {name: hyper[name] for name in product.HYPERPARAMETERS}
         known |= {"workers": workers} if _counts_workers(product) else {}
         try:
-            check(*known.values(), **namespace)
+            check(*known.values())
         except Unmet as error:
             here = ", ".join(f"{name}={_told(product, name, known[name])}" for name in known)
             raise Unmet(f"{error}; here {here}") from None

@@ -7,6 +7,7 @@ one step can take, or an error that leaves all as it was.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import inspect
 import sys
@@ -101,7 +102,7 @@ class GroupedOptimizer(Optimizer):
         """Forget what holds for these groups and states alone."""
         self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
-    @property
+    @functools.cached_property
     def product(self) -> ModuleType:
         """The generated module of this class."""
         return sys.modules[self._home]

@@ -20,7 +20,8 @@ from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.optimizers.clock import Clock
 from hamilforge.runtime.optimizers.noise import Noise
 
-#: For each gradient, how many places are remembered: a new one comes to lie where an old one did.
+#: For each gradient, and for all, how many places are remembered: new ones come to lie where old
+#: ones did.
 _MOST_APART = 32
 Tensors = list[torch.Tensor]
 Addresses = NDArray[np.uintp]
@@ -81,6 +82,8 @@ class Standing:
         self._stored = np.array(here) & (spans > 0)
         #: Where parameters and buffers lay in the step before.
         self._written = b""
+        #: Where all tensors lay in steps in which nothing was to be refused.
+        self._patterns: set[bytes] = set()
         #: Addresses and lengths of gradients that share nothing with them.
         self._apart: set[tuple[int, int]] = set()
 
@@ -135,10 +138,16 @@ class Standing:
             RuntimeError: a storage was released.
         """
         places = addresses([*self.fixed, *grads])
+        pattern = places.tobytes()
+        if pattern in self._patterns:
+            return places
         written, read = places[: len(self.fixed)], places[len(self.fixed) :]
         here = written.tobytes()
         parts = [*zip(read.tolist(), self._lengths.tolist(), strict=True)]
         if here == self._written and self._apart.issuperset(parts):
+            if len(self._patterns) >= _MOST_APART:
+                self._patterns.clear()
+            self._patterns.add(pattern)
             return places
         if not places[self._stored].all():
             raise RuntimeError("a tensor has entries, but its storage was released")

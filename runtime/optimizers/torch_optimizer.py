@@ -36,7 +36,7 @@ from hamilforge.runtime.optimizers.workers import digest
 Tensors = list[torch.Tensor]
 #: What :func:`latch` takes of a group: hyper-parameters, preparation, functions of tensors.
 Settled = tuple[dict[str, Any], tuple[Any, ...], TensorMath | None]
-#: Values that stay what they are; a tensor may change in place.
+#: Types of values that stay what they are; a tensor may change in place.
 _FIXED = frozenset((bool, int, float, str, type(None)))
 
 
@@ -96,7 +96,8 @@ class GeneratedOptimizer(GroupedOptimizer):
         self._plan: Plan | None = None
         #: Whether states that are the same in all workers have been compared.
         self._compared = False
-        self._choices: list[tuple[Any, ...]] | None = None
+        #: What groups set at the last step, if none of it can change in place.
+        self._choices: list[Any] = []
         self._settled: list[Settled] = []
         #: The parameters of the last step that drew, the seed, and their keys.
         self._keys: tuple[Tensors, int, tuple[int, ...]] | None = None
@@ -323,12 +324,12 @@ class GeneratedOptimizer(GroupedOptimizer):
         groups, product = self._groups, self.product
         if groups[0]["clock"].stage:
             return [clock for _, clock in cohorts.members]
-        chosen = map(_chooser(product), groups)
-        choices = [(values, tuple(map(type, _flat(values)))) for values in chosen]
-        fixed = all(_FIXED.issuperset(types) for _, types in choices)
-        if not fixed or choices != self._choices:
+        choices = [*itertools.chain(*map(_chooser(product), groups))]
+        known = self._choices
+        if len(choices) != len(known) or not all(map(operator.is_, choices, known)):
             self._settled = self._settle()
-            self._choices = choices if fixed else None
+            fixed = _FIXED.issuperset(map(type, _flat(choices)))
+            self._choices = choices if fixed else []
         settled = self._settled
         latched = [
             latch(product, clock, *settled[number], loss=loss, workers=self._workers.size)
