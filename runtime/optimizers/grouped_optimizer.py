@@ -27,6 +27,7 @@ from hamilforge.runtime.optimizers.optimizer_options import (
     SCOPES,
     check_together,
     check_values,
+    number,
     options_of,
     refuse_misspelled,
     refuse_places,
@@ -268,7 +269,8 @@ class GroupedOptimizer(Optimizer):
         """The numbers of a group that are the same in all workers."""
         own = hyperparameters(values, self.product).items()
         seed = {SEED: float(values[SEED])} if self.product.NOISE else {}
-        return {name: float(value) for name, value in own} | seed
+        domains = self.product.HYPERPARAMETERS
+        return {name: number(name, value, domains[name][1]) for name, value in own} | seed
 
     def _name(self, param: torch.Tensor) -> str:
         return parameter_name(self.param_groups, param)

@@ -135,12 +135,12 @@ def check_values(values: Mapping[str, Any], product: ModuleType, workers: int = 
     numbers: dict[str, float] = {}
     for name, value in hyperparameters(values, product).items():
         _, domain = product.HYPERPARAMETERS[name]
-        numbers[name] = _number(name, value, domain)
+        numbers[name] = number(name, value, domain)
         check_domain(name, numbers[name], domain)
     if product.NOISE:
         whole_number(SEED, values[SEED], least=0)
     if "weight_decay" not in product.HYPERPARAMETERS:
-        check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
+        check_domain("weight_decay", number("weight_decay", values["weight_decay"]), "nonnegative")
     check_requirements(product, numbers, workers)
 
 
@@ -168,7 +168,17 @@ def check_together(values: Mapping[str, Any], product: ModuleType, workers: int 
         )
 
 
-def _number(name: str, value: Any, domain: str = "real") -> float:
+def number(name: str, value: Any, domain: str = "real") -> float:
+    """A hyper-parameter as a number of the host.
+
+    Args:
+        name: its name.
+        value: what was given; a tensor is read, without its graph.
+        domain: a flag is True or False, and nothing else is.
+
+    Raises:
+        ValueError: it is no number.
+    """
     if domain == "flag":
         if not isinstance(value, bool | np.bool_):
             raise ValueError(f"{name} = {value!r} is not True or False")

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+import hamilforge as hf
+
 from .training import first, optimizer_class
 
+#: What torch says of a tensor whose graph is cut by reading it: nothing does that unasked.
+pytestmark = pytest.mark.filterwarnings("error:Converting a tensor with requires_grad=True")
 COUNT = 3
 LR = 0.05
 MATRIX = torch.tensor([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]], dtype=torch.float64)
@@ -32,14 +36,12 @@ def test_the_derivative_by_the_start_is_that_of_the_path(method: Any) -> None:
     assert torch.autograd.gradcheck(lambda x: trained(method, x, lr=LR), start)
 
 
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
 def test_the_derivative_by_the_learning_rate_is_that_of_the_path(method: Any) -> None:
     start = START.clone().requires_grad_()
     lr = torch.tensor(LR, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, h: trained(method, x, lr=h), (start, lr))
 
 
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
 def test_the_derivative_by_each_hyper_parameter_is_that_of_the_path(method: Any) -> None:
     product = method([torch.nn.Parameter(torch.ones(1))]).product
     inner = {"unit-interval": 0.8, "open-unit-interval": 0.8}
@@ -54,7 +56,6 @@ def test_the_derivative_by_each_hyper_parameter_is_that_of_the_path(method: Any)
             ), name
 
 
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
 @pytest.mark.parametrize("decoupled", [False, True], ids=["L2", "decoupled"])
 def test_the_derivative_passes_through_weight_decay(decoupled: bool) -> None:
     method = optimizer_class(first(shifted=False, scope="coordinate", staged=False, timed=False))
@@ -101,7 +102,12 @@ def test_hyper_parameters_of_a_differentiable_step_are_checked_too() -> None:
         optimizer.step()
 
 
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
+def test_a_rule_that_draws_takes_a_learning_rate_with_a_graph() -> None:
+    lr = torch.tensor(LR, dtype=torch.float64, requires_grad=True)
+    optimizer = hf.optimizer("deep_relaxation")([START.clone()], lr=lr, differentiable=True)
+    assert optimizer.param_groups[0]["lr"] is lr
+
+
 @pytest.mark.parametrize("decoupled", [False, True], ids=["L2", "decoupled"])
 def test_the_derivative_by_weight_decay_passes_through_several_steps(
     method: Any, decoupled: bool
@@ -114,7 +120,6 @@ def test_the_derivative_by_weight_decay_passes_through_several_steps(
     )
 
 
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
 def test_losses_of_several_steps_are_differentiated_as_torchs_own_tests_do(method: Any) -> None:
     def last_loss(start: torch.Tensor, lr: torch.Tensor) -> torch.Tensor:
         param = start.clone()
