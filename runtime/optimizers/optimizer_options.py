@@ -176,6 +176,9 @@ def number(name: str, value: Any, domain: str = "real") -> float:
         value: what was given; a tensor is read, without its graph.
         domain: a flag is True or False, and nothing else is.
 
+    Returns:
+        The number; of a flag 0 or 1.
+
     Raises:
         ValueError: it is no number.
     """
