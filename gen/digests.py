@@ -62,8 +62,9 @@ def _runtime() -> Path:
     return Path(__file__).parents[1] / "runtime"
 
 
+@functools.cache
 def runtime_digest(module: str) -> str:
-    """The digest of a runtime module whose code is compiled into kernels, with what it calls."""
+    """A digest of a runtime module that is compiled into kernels, and of what it calls; once."""
     digest = hashlib.sha256()
     for name in sorted(_compiled_with(module)):
         digest.update(_code(name))

@@ -70,7 +70,7 @@ NOISE = ()
 MEMORY = ()
 
 
-def check_requirements(lr, beta2_decay, eps1, eps2, d, weight_decay, *, math=math):
+def check_requirements(lr, beta2_decay, eps1, eps2, d, weight_decay):
     """Refuse hyper-parameters that the rule does not allow together."""
     if not 0 >= beta2_decay:
         raise Unmet("with beta2_decay above 0 averages would grow")

@@ -211,6 +211,8 @@ GRADIENTS = (
 UNKNOWNS = ()
 REGULARISER = False
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 A_2_1 = 1 / 2
@@ -749,7 +751,7 @@ def shared(
     return u1_bar, u2_bar, u3_bar, u4_bar, u5_bar
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def forward(
     first,
     last,
@@ -1039,7 +1041,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def backward(
     first,
     last,

@@ -71,7 +71,7 @@ NOISE = (((0, 1),), ())
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
 
 
-def check_requirements(lr, L, eta, a, gamma, rate, floor, temperature, momentum, *, math=math):
+def check_requirements(lr, L, eta, a, gamma, rate, floor, temperature, momentum):
     """Refuse hyper-parameters that the rule does not allow together."""
     if not 2 * floor > eta:
         raise Unmet("eta must be less than twice floor: the spring alone would be unstable")

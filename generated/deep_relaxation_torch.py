@@ -63,7 +63,7 @@ NOISE = (((0, 0),), ())
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
 
 
-def check_requirements(lr, L, eta, a, gamma, rate, floor, temperature, *, math=math):
+def check_requirements(lr, L, eta, a, gamma, rate, floor, temperature):
     """Refuse hyper-parameters that the rule does not allow together."""
     if not 2 * floor > eta:
         raise Unmet("eta must be less than twice floor: the spring alone would be unstable")

@@ -49,6 +49,8 @@ RESULTS = {"prediction": "readout", "loss": "loss"}
 GRADIENTS = {"y": "y_bar", "start": "start_bar", "lambda": "lambda__bar"}
 NUMBERS = ("lambda__bar",)
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
@@ -188,7 +190,7 @@ def gradient(
     return lambda__bar
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def evaluate(
     y,
     start,

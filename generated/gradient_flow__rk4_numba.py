@@ -80,6 +80,8 @@ GRADIENTS = ("A", "b")
 UNKNOWNS = ()
 REGULARISER = False
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 A_2_1 = 1 / 2
@@ -237,7 +239,7 @@ def shared(
     layer_kernels.add_rows(A_times_y_bar, b_bar_total)
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def forward(
     first,
     last,
@@ -309,7 +311,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def backward(
     first,
     last,

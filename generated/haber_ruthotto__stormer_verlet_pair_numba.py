@@ -96,6 +96,8 @@ COST_BUFFERS = {
     "c_rate_bar": ("m",),
 }
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 PA_1_1 = 0.5
@@ -268,7 +270,7 @@ def shared_Z(Y, KT_times_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total):
     layer_kernels.add_rows(KT_times_Y_bar, c_bar_total)
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def forward(
     first,
     last,
@@ -343,7 +345,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def backward(
     first,
     last,

@@ -40,6 +40,8 @@ FIELDS = ("field",)
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 4, 10, 8
@@ -324,7 +326,7 @@ def iterate_1(rows, times, factors, bases, increments, parameters, fresh, flags)
     return False, ((k_r1_0, k_r1_1, k_r1_2, k_r1_3), (k_r2_0, k_r2_1, k_r2_2, k_r2_3))
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -421,7 +423,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble(
     begin,
     end,

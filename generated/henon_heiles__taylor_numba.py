@@ -43,6 +43,8 @@ FIELDS = ("field",)
 FIXED_STEP = ""
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 4, 27, 0
@@ -361,7 +363,7 @@ def advance(h, y, low, rows):
     y[3], low[3] = y_3, low_3
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -381,7 +383,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble(
     begin,
     end,
@@ -486,7 +488,7 @@ def side_by_side(
     return True
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble_in_lanes(
     begin,
     end,
@@ -638,7 +640,7 @@ def curve(t, h, y, parameters, rows, square, slopes, flags, out):
 SERIES = (POWERS + 1, SIZE)
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def adaptive(
     t,
     stop,
@@ -705,7 +707,7 @@ def adaptive(
     return t, 0.0
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def adaptive_ensemble(
     begin,
     end,
@@ -978,7 +980,7 @@ def adaptive_side_by_side(
                     clock[MEMBER, lane], waiting = -1.0, True
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def adaptive_in_lanes(
     begin,
     end,

@@ -42,6 +42,8 @@ FIELDS = ("field",)
 FIXED_STEP = ""
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 4, 16, 0
@@ -225,7 +227,7 @@ def advance(t, h, y, low, parameters, rows, flags):
     flags[0] = 1  # the last stage is the first of the next step
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -247,7 +249,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble(
     begin,
     end,
@@ -352,7 +354,7 @@ def side_by_side(
     return True
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble_in_lanes(
     begin,
     end,
@@ -535,7 +537,7 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
     return False
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def adaptive(
     t,
     stop,
@@ -620,7 +622,7 @@ def adaptive(
     return t, 0.0
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def adaptive_ensemble(
     begin,
     end,

@@ -40,6 +40,8 @@ FIELDS = ("field",)
 FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 4, 10, 0
@@ -108,7 +110,7 @@ def i_runge_lenz(t, state, parameters):
 STAGES = 4
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -169,7 +171,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble(
     begin,
     end,
@@ -274,7 +276,7 @@ def side_by_side(
     return True
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble_in_lanes(
     begin,
     end,

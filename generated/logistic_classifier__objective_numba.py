@@ -51,6 +51,8 @@ RESULTS = {"prediction": "hidden", "loss": "loss"}
 GRADIENTS = {"y": "WT_times_W_times_y_bar", "W": "W_bar", "mu": "mu_bar"}
 NUMBERS = ()
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
@@ -167,7 +169,7 @@ def gradient(
     layer_kernels.add_rows(W_times_y_bar, mu_bar)
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def evaluate(
     y,
     W,

@@ -40,6 +40,8 @@ RESULTS = {"prediction": "readout", "loss": "loss"}
 GRADIENTS = {"y": "readout_bar"}
 NUMBERS = ()
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
@@ -121,7 +123,7 @@ def gradient(target, readout, seed, total_bar, readout_bar):
     set_readout_bar(total_bar, readout, target, readout_bar)
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def evaluate(y, target, seed, readout, terms, total, loss, total_bar, readout_bar, numbers):
     """Prediction, losses and the gradient, into buffers; gradients by numbers into ``numbers``."""
     value(y, target, readout, terms, total, loss)

@@ -277,6 +277,8 @@ FIELDS = ("field",)
 FIXED_STEP = ""
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 36, 27, 0
@@ -1327,7 +1329,7 @@ def advance(h, y, low, rows):
     y[35], low[35] = y_35, low_35
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -1347,7 +1349,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble(
     begin,
     end,
@@ -1495,7 +1497,7 @@ def curve(t, h, y, parameters, rows, square, slopes, flags, out):
 SERIES = (POWERS + 1, SIZE)
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def adaptive(
     t,
     stop,
@@ -1562,7 +1564,7 @@ def adaptive(
     return t, 0.0
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def adaptive_ensemble(
     begin,
     end,

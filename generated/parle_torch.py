@@ -73,9 +73,7 @@ NOISE = (((0, 0),), (), ())
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k", "last_rho_k")
 
 
-def check_requirements(
-    lr, L, eta, a, gamma, rho, rate, floor, rho_floor, temperature, workers, *, math=math
-):
+def check_requirements(lr, L, eta, a, gamma, rho, rate, floor, rho_floor, temperature, workers):
     """Refuse hyper-parameters that the rule does not allow together."""
     if not 2 * (rho_floor if rate > 0 else max(rho, rho_floor)) > (lr if workers > 1 else 0):
         raise Unmet(

@@ -57,6 +57,8 @@ GRADIENTS = ("K", "b")
 UNKNOWNS = ()
 REGULARISER = False
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 B_1 = 1 / 2
@@ -145,7 +147,7 @@ def shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total):
     layer_kernels.add_rows(K_times_y_bar, b_bar_total)
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def forward(
     first,
     last,
@@ -190,7 +192,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def backward(
     first,
     last,

@@ -53,6 +53,8 @@ RESULTS = {"prediction": "readout", "loss": "loss"}
 GRADIENTS = {"y": "WT_times_readout_bar", "W": "W_bar", "mu": "mu_bar"}
 NUMBERS = ()
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
@@ -178,7 +180,7 @@ def gradient(
     layer_kernels.add_rows(readout_bar, mu_bar)
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def evaluate(
     y,
     W,

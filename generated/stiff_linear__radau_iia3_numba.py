@@ -36,6 +36,8 @@ FIELDS = ("field",)
 FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 2, 14, 6
@@ -260,7 +262,7 @@ def iterate_1(rows, times, factors, bases, increments, parameters, fresh, flags)
     return False, ((k_r1_0, k_r1_1), (k_r2_0, k_r2_1), (k_r3_0, k_r3_1))
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -352,7 +354,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
-@njit(**ENTRY, nogil=True)
+@njit(**UNLOCKED)
 def ensemble(
     begin,
     end,

@@ -81,6 +81,8 @@ GRADIENTS = ("A1", "b1", "A2", "b2")
 UNKNOWNS = ()
 REGULARISER = False
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 A_2_1 = 1 / 2
@@ -213,7 +215,7 @@ def shared(
     layer_kernels.add_rows(w, b2_bar_total)
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def forward(
     first,
     last,
@@ -287,7 +289,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def backward(
     first,
     last,

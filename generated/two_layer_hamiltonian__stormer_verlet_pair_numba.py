@@ -104,6 +104,8 @@ GRADIENTS = ("K1", "b1", "K2", "b2")
 UNKNOWNS = ()
 REGULARISER = False
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+#: What may run long lets other threads of Python go on.
+UNLOCKED = {**ENTRY, "nogil": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 PA_1_1 = 0.5
@@ -320,7 +322,7 @@ def shared_Z(
     layer_kernels.add_rows(K2_times_Y_bar, b2_bar_total)
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def forward(
     first,
     last,
@@ -406,7 +408,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, **ENTRY)
+@njit(**UNLOCKED)
 def backward(
     first,
     last,

@@ -11,7 +11,7 @@ function is SymPy's, and the one rule added is that of the sum,
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import sympy as sp
@@ -368,6 +368,11 @@ def is_host(expr: Expr) -> bool:
 LONG = 10**6
 
 
+#: So many forms are kept: a rule asks for each of its own about ten times.
+FORMS = 4096
+
+
+@lru_cache(maxsize=FORMS)
 def tidy(expr: Expr) -> Expr:
     """A scalar in its shortest of a few normal forms; never a search over rewrites.
 

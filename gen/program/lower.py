@@ -6,6 +6,7 @@ with quotients and roots written as such and ``exp(x) - 1``, ``log(1 + x)`` as `
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.functions import CHOICE, CONDITIONS
-from hamilforge.gen.derive.calculus import CONSTANT_VALUES, NAMES, Total, expanded
+from hamilforge.gen.derive.calculus import CONSTANT_VALUES, FORMS, NAMES, Total, expanded
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select
 
 
@@ -110,6 +111,7 @@ def lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str] | None = None) -> Expr:
     return _lower(_rewritten(_keep_digits(expanded(expr))), rename or {})
 
 
+@functools.lru_cache(maxsize=FORMS)
 def _rewritten(expr: sp.Expr) -> sp.Expr:
     """An expression with expm1 and log1p where they help, and factored where that is shorter.
 

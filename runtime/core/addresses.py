@@ -18,8 +18,10 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-#: For fewer tensors the loop in Python is as quick, and needs no compilation.
+#: For fewer tensors the loop in Python is as quick.
 FEW = 8
+#: For fewer ones, where nothing else is compiled, the loop is not worth loading: half a second.
+FEW_ALONE = 64
 
 try:
     from torch._C._dynamo.guards import (  # type: ignore[attr-defined]
@@ -30,13 +32,17 @@ except ImportError:
 _ITEM_OF = ctypes.cast(ctypes.pythonapi.PyList_GetItem, ctypes.c_void_p).value
 
 
-def addresses(tensors: list[torch.Tensor]) -> NDArray[np.uintp]:
+def addresses(tensors: list[torch.Tensor], beside_kernels: bool = False) -> NDArray[np.uintp]:
     """The addresses of the first entries.
 
     Args:
         tensors: strided tensors of the classes Tensor and Parameter, as the caller has made sure.
+        beside_kernels: whether kernels run anyway.
+
+    Returns:
+        `(tensors,)`.
     """
-    if len(tensors) >= FEW and _is_trusted():
+    if len(tensors) >= (FEW if beside_kernels else FEW_ALONE) and _is_trusted():
         return _gathered(tensors)
     return _asked_for(tensors)
 

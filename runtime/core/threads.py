@@ -1,9 +1,8 @@
 """Kernels that release Python's lock, called in several threads.
 
-In: a kernel ``kernel(begin, end, ...)`` of independent pieces of work, and how many there are.
-Out: the arrays that it changes.  A thread that has come to the end of its pieces takes the next
-ones; the calling thread works too, and does all where no other is free.  (Threads of an executor do
-the same, and take twice as long to begin and to end.)
+In: pieces of work that do not depend on each other.  Out: their results.  A thread that has come to
+the end of its piece takes the next one; the calling thread works too, and does all where no other
+one is free, or can be started.
 """
 
 from __future__ import annotations
@@ -14,83 +13,154 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from numba import get_num_threads
 
 #: Portions for each thread, so that one with little to do takes more of them.
 PORTIONS = 4
-#: Seconds of work up to which one thread is as quick: another one takes a while to wake.
+#: Seconds up to which one thread is as quick: another one takes a while to wake.
 WAKING = 1e-4
+Result = TypeVar("Result")
 
 
-def in_threads(kernel: Any, count: int, *arguments: Any, expected: float = math.inf) -> None:
-    """Call a kernel for all pieces of work, in as many threads as numba takes.
+def by_portions(kernel: Any, count: int, *arguments: Any, seconds: float = math.inf) -> None:
+    """Call a kernel for all of its work, in as many threads as numba takes.
 
     Args:
         kernel: compiled with ``nogil=True``; its first two arguments are the number of the first
-            piece and that of the one after the last.
+            piece of work and that of the one after the last.
         count: how many pieces there are.
         arguments: the other arguments.
-        expected: how many seconds one thread takes, if that is known.
+        seconds: how long the call takes, where that is known; a short one is not shared.
 
     Raises:
-        BaseException: what a kernel raises, or Ctrl-C in the calling thread; no portion is begun
-            after it, and those that were begun have ended.
+        BaseException: as :func:`in_threads`.
     """
     threads = min(get_num_threads(), count)
-    compiled = hasattr(kernel, "targetoptions")  # or numba is switched off
-    if threads < 2 or not compiled or expected < WAKING:
+    is_compiled = hasattr(kernel, "targetoptions")  # or numba is switched off
+    if not is_compiled or seconds < WAKING:
         kernel(0, count, *arguments)
         return
     number = min(count, PORTIONS * threads)
-    portions = deque((k * count // number, (k + 1) * count // number) for k in range(number))
-    helping: list[None] = []
-    ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def work() -> None:
-        while portions:
+    def portion(k: int) -> None:
+        kernel(k * count // number, (k + 1) * count // number, *arguments)
+
+    in_threads(portion, number, threads)
+
+
+def in_threads(work: Callable[[int], Result], count: int, threads: int) -> list[Result]:
+    """Results of ``work(0)`` to ``work(count - 1)``.
+
+    Args:
+        work: what is to be done; it releases Python's lock.
+        count: how often.
+        threads: how many work at once, if that many are free.
+
+    Returns:
+        The results in their order.
+
+    Raises:
+        BaseException: what the work raises, or Ctrl-C in the calling thread; no piece is begun
+            after it, and those that were begun have ended.
+    """
+    threads = min(threads, count)
+    if threads < 2:
+        return [work(k) for k in range(count)]
+    shared = _Shared(work, count)
+    try:
+        _HELPERS.call(shared.help_out, threads - 1)
+        shared.go_on()
+    finally:
+        shared.end()
+    return shared.taken_results()
+
+
+class _Shared(Generic[Result]):
+    """Work that several threads do.
+
+    Args:
+        work: what is to be done.
+        count: how often.
+    """
+
+    def __init__(self, work: Callable[[int], Result], count: int) -> None:
+        self._work: Callable[[int], Result] | None = work
+        self._left = deque(range(count))
+        self._results: dict[int, Result] = {}
+        self._errors: list[BaseException] = []
+        #: An entry for each thread that began to help, and for each that ended.
+        self._begun: list[None] = []
+        self._done: list[None] = []
+        self._endings: SimpleQueue[None] = SimpleQueue()
+
+    def go_on(self) -> None:
+        """Do what is left, a piece at a time."""
+        while self._left:
             try:
-                begin, end = portions.popleft()
+                k = self._left.popleft()
             except IndexError:  # another thread was quicker
                 return
-            kernel(begin, end, *arguments)
+            assert self._work is not None  # it is there as long as anything is left
+            self._results[k] = self._work(k)
 
-    def help_out() -> None:
-        helping.append(None)
+    def help_out(self) -> None:
+        """Do so in another thread, whose errors wait for the calling one."""
+        self._begun.append(None)
         try:
-            work()
+            self.go_on()
         except BaseException as error:
-            portions.clear()
-            ended.put(error)
-        else:
-            ended.put(None)
+            self._left.clear()
+            self._errors.append(error)
+        finally:
+            self._done.append(None)
+            self._endings.put(None)
 
-    _HELPERS.call(help_out, threads - 1)
-    try:
-        work()
-    finally:
-        portions.clear()
-        errors = [ended.get() for _ in helping]  # one that begins now finds nothing to do
-    for error in errors:
-        if error is not None:
-            raise error
+    def end(self) -> None:
+        """Begin nothing more, and wait for those that began; Ctrl-C waits for them too."""
+        interrupts: list[BaseException] = []
+        while True:
+            try:
+                self._left.clear()
+                while len(self._done) < len(self._begun):  # who begins now finds nothing to do
+                    self._endings.get()
+                break
+            except BaseException as interrupt:
+                interrupts.append(interrupt)
+        self._work = None  # one that is still to be called keeps nothing alive
+        if interrupts:
+            raise interrupts.pop()
+
+    def taken_results(self) -> list[Result]:
+        """What was found, or the error of a helper."""
+        if self._errors:
+            raise self._errors.pop()
+        results, self._results = self._results, {}
+        return [results[k] for k in sorted(results)]
 
 
 class _Helpers:
     """Threads that wait for work."""
 
     def __init__(self) -> None:
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """A child has none of its parent's threads, nor the state of its locks."""
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._count = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def call(self, task: Callable[[], None], times: int) -> None:
-        """Let as many threads do a task, as soon as they are free."""
+        """Let as many threads do a task, as soon as they are free; fewer if no more can start."""
         with self._lock:
-            while self._count < times:
-                threading.Thread(target=self._serve, name="hamilforge", daemon=True).start()
-                self._count += 1
+            try:
+                while self._count < times:
+                    threading.Thread(target=self._serve, name="hamilforge", daemon=True).start()
+                    self._count += 1
+            except RuntimeError:
+                times = min(times, self._count)
         for _ in range(times):
             self._tasks.put(task)
 
@@ -100,5 +170,5 @@ class _Helpers:
 
 
 _HELPERS = _Helpers()
-if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads, nor their locks
-    os.register_at_fork(after_in_child=_HELPERS.__init__)  # type: ignore[misc]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_HELPERS.after_fork)

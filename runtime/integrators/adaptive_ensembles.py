@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hamilforge.runtime.core.threads import in_threads
+from hamilforge.runtime.core.threads import by_portions
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.adaptive_control import (
     Control,
@@ -79,7 +79,7 @@ def adaptive_ensemble(
     while (control[:, Control.WRITTEN] < len(times)).any():
         begun, before = time.perf_counter(), control[:, Control.STEPS].copy()
         control[:, Control.RETURN_AT] = np.minimum(before + stretch, limits.steps)
-        in_threads(
+        by_portions(
             kernel, pieces, t, stop, control, y, low, table, limits.relative,
             limits.absolute, times, moments, out, room.rows, room.square, room.slopes, room.flags,
             residuals, *beside,

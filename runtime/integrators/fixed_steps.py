@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
-from hamilforge.runtime.core.threads import in_threads
+from hamilforge.runtime.core.threads import by_portions
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.side_by_side import Lanes, of_equal_steps, run_equal_steps
 from hamilforge.runtime.integrators.solution import Floats, Solution
@@ -77,7 +77,7 @@ def fixed_steps(
     residuals = np.zeros(trajectories)
     y = state.copy()
     first, stretch = 0, max(1, FIRST_STRETCH // max(1, trajectories))
-    pace = math.inf  # seconds of a step of all trajectories
+    pace = math.inf  # seconds of a step of all trajectories, not known yet
 
     def so_far(steps: int) -> Solution:
         rows = steps // every + 1
@@ -138,8 +138,8 @@ def _run(
     step = (start, h, first, stretch, every)
     states = (y, low, table, room.rows, room.square, room.slopes, room.flags, block)
     if lanes is None:
-        expected = pace * stretch
-        in_threads(product.ensemble, len(y), *step, *states, done, residuals, expected=expected)
+        seconds = pace * stretch
+        by_portions(product.ensemble, len(y), *step, *states, done, residuals, seconds=seconds)
         return
     done[:], residuals[:] = first + stretch, 0.0
     for begin, end in run_equal_steps(product, step, y, low, table, lanes, block, pace):

@@ -13,7 +13,7 @@ import numpy as np
 from numba import get_num_threads
 from numpy.typing import NDArray
 
-from hamilforge.runtime.core.threads import in_threads
+from hamilforge.runtime.core.threads import by_portions
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.solution import Floats
 
@@ -111,16 +111,17 @@ def run_equal_steps(
         table: the parameters of each trajectory.
         lanes: the arrays.
         block: the states that are kept, `(trajectories, times, components)`.
-        pace: how many seconds a step of all trajectories takes; infinite if that is not known.
+        pace: how many seconds a step of all trajectories takes; infinite if that is not known, 0 to
+            stay in one thread.
 
     Returns:
         Of each group that is left as it was the first trajectory and the one after the last.
     """
     kept = np.empty((len(lanes.states), *block.shape[1:], product.LANES))
     well = np.zeros(len(kept), bool)
-    in_threads(
+    by_portions(
         product.ensemble_in_lanes, len(kept), *step, y, low, table, lanes.square, lanes.slopes,
-        lanes.flags, block, lanes.states, lanes.series, kept, well, expected=pace * step[3],
+        lanes.flags, block, lanes.states, lanes.series, kept, well, seconds=pace * step[3],
     )  # fmt: skip
     begins = product.LANES * np.flatnonzero(~well)
     return [(int(begin), min(int(begin) + product.LANES, len(y))) for begin in begins]

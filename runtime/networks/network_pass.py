@@ -9,12 +9,9 @@ samples.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,6 +19,7 @@ import numpy as np
 
 from hamilforge.runtime.core.blas_threads import one_blas_thread
 from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.threads import in_threads
 from hamilforge.runtime.networks import checkpoints
 from hamilforge.runtime.networks.network_arguments import check_return, fitting
 from hamilforge.runtime.networks.room import Floats, Kept, Room, Stages
@@ -68,16 +66,6 @@ class Given:
     values: Sequence[Any]
     steps: Floats
     t0: float
-
-
-@lru_cache(maxsize=8)
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, "hamilforge")
-
-
-# a forked process has none of the threads of its parent
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 class Pass:
@@ -324,9 +312,7 @@ class Pass:
         """All blocks of a round, each in a thread of its own; kernels release the lock."""
         blocks = self._room.blocks
         with one_blas_thread() if self._room.one_blas_thread else nullcontext():
-            if blocks == 1:
-                return [run(0)]
-            return list(_threads(blocks).map(run, range(blocks)))
+            return in_threads(run, blocks, blocks)
 
     def _advance(self, first: int, last: int) -> None:
         """Layers without keeping any; states stay in the first slot."""

@@ -191,7 +191,8 @@ def latch(
     Args:
         product: a generated module.
         clock: where the group stands.
-        hyper: its hyper-parameters, which :func:`check_requirements` has let pass.
+        hyper: its hyper-parameters; who sets them has them looked at by
+            :func:`check_requirements`.
         preparation: sign, L2 factor and decoupled factor.
         tensor_math: where the host scalars find their functions if they are tensors, which keep
             their graph and are not checked; :mod:`math` if None.

@@ -73,7 +73,7 @@ class FusedPlan:
         rows = np.array([clock.row() for clock in clocks], np.float64)
         if rows.shape[1] != self._widths[stage]:
             raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
-        table = self.standing.places(grads, check).reshape(-1, len(grads))
+        table = self.standing.places(grads, check, beside_kernels=True).reshape(-1, len(grads))
         drawn = kernels.noise(self._module, stage, noise.counters) if noise else None
         kernels.run(self._stages[stage], self._how, rows, table, self._dtype, drawn)
         torch.autograd.graph.increment_version(self.standing.params)

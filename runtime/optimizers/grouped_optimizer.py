@@ -1,4 +1,4 @@
-"""Groups of parameters, their options, and checkpoints of an optimizer.
+"""What an optimizer says of groups of parameters, and what it saves.
 
 In: parameters, hyper-parameters and options of groups, or a state that was saved.  Out: groups that
 one step can take, or an error that leaves all as it was.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +40,6 @@ from hamilforge.runtime.optimizers.optimizer_state import (
     restored_group,
     saved_group,
 )
-from hamilforge.runtime.optimizers.step_tensors import parameter_name
 from hamilforge.runtime.optimizers.workers import WORKERS, Workers
 
 #: The worker of a rule that takes no means.
@@ -53,7 +51,7 @@ LOOP = ("last_l", "last_loop_length", "last_loops")
 class GroupedOptimizer(Optimizer):
     """Groups, options and checkpoints of a generated optimizer; see :class:`GeneratedOptimizer`."""
 
-    STAGES: tuple[Callable[..., Any], ...]
+    STAGES: tuple[Callable[..., tuple[list[torch.Tensor], ...]], ...]
     _home: ClassVar[str]
     #: Options of a group beside those that every optimizer has.
     _GROUP_OPTIONS: ClassVar[tuple[str, ...]] = ()
@@ -107,12 +105,6 @@ class GroupedOptimizer(Optimizer):
     def product(self) -> ModuleType:
         """The generated module of this class."""
         return sys.modules[self._home]
-
-    @property
-    def kernels(self) -> ModuleType:
-        """The compiled kernels of this product."""
-        name = self._home.removesuffix("_torch") + "_numba"
-        return importlib.import_module(name)
 
     def __getstate__(self) -> dict[str, Any]:
         self._refuse_at_solution("copying the optimizer")
@@ -184,16 +176,6 @@ class GroupedOptimizer(Optimizer):
         for name in (SEED, DRAWS) if self.product.NOISE else ():
             if len({group[name] for group in groups}) > 1:
                 raise ValueError(f"{name} is one for all groups: their noise is of one generator")
-
-    @property
-    def _kept(self) -> dict[torch.Tensor, dict[str, Any]]:
-        """The state of the parameters of these groups."""
-        return self.state
-
-    @property
-    def _groups(self) -> list[dict[str, Any]]:
-        """The groups that the code of this class moves: all, if no others do."""
-        return self.param_groups
 
     @property
     def _scope(self) -> str:
@@ -271,9 +253,6 @@ class GroupedOptimizer(Optimizer):
         seed = {SEED: float(values[SEED])} if self.product.NOISE else {}
         domains = self.product.HYPERPARAMETERS
         return {name: number(name, value, domains[name][1]) for name, value in own} | seed
-
-    def _name(self, param: torch.Tensor) -> str:
-        return parameter_name(self.param_groups, param)
 
     def _state_shape(self, _: str, param: torch.Tensor) -> Sequence[int]:
         """The shape of an array of a parameter's state."""

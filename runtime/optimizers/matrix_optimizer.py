@@ -25,8 +25,8 @@ from hamilforge.runtime.optimizers.manifolds import reason_against, reason_again
 from hamilforge.runtime.optimizers.matrix_plan import MatrixPlan
 from hamilforge.runtime.optimizers.parted_optimizer import PartedOptimizer
 from hamilforge.runtime.optimizers.reach import RATE, refuse_far
+from hamilforge.runtime.optimizers.stateful_optimizer import Settled
 from hamilforge.runtime.optimizers.step_plan import Plan, Standing
-from hamilforge.runtime.optimizers.torch_optimizer import Settled
 
 #: V by momentum in the last step, in the memory of a clock.
 UNIT = "last_unit"

@@ -120,13 +120,18 @@ def refuse_places(rule: str, group: Mapping[str, Any], product: ModuleType) -> N
             )
 
 
-def check_values(values: Mapping[str, Any], product: ModuleType, workers: int = 1) -> None:
+def check_values(
+    values: Mapping[str, Any], product: ModuleType, workers: int = 1
+) -> dict[str, float]:
     """Check hyper-parameters and weight decay.
 
     Args:
         values: of a group.
         product: the generated module.
         workers: how many there are.
+
+    Returns:
+        The hyper-parameters as numbers, in the order of the product.
 
     Raises:
         ValueError: one is no number, or outside its domain, or a tuple has too many or too few; or
@@ -142,6 +147,7 @@ def check_values(values: Mapping[str, Any], product: ModuleType, workers: int = 
     if "weight_decay" not in product.HYPERPARAMETERS:
         check_domain("weight_decay", number("weight_decay", values["weight_decay"]), "nonnegative")
     check_requirements(product, numbers, workers)
+    return numbers
 
 
 def check_together(values: Mapping[str, Any], product: ModuleType, workers: int = 1) -> None:

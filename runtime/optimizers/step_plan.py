@@ -20,9 +20,9 @@ from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.optimizers.clock import Clock
 from hamilforge.runtime.optimizers.noise import Noise
 
-#: For each gradient, and for all, how many places are remembered: new ones come to lie where old
-#: ones did.
-_MOST_APART = 32
+#: How many places are remembered, for each gradient and for all tensors together: new ones come to
+#: lie where old ones did.
+_MOST_PLACES = 32
 Tensors = list[torch.Tensor]
 Addresses = NDArray[np.uintp]
 Groups = list[dict[str, Any]]
@@ -80,9 +80,9 @@ class Standing:
         self._spans, self._lengths = spans[: len(self.fixed)], spans[len(self.fixed) :]
         here = [tensor.device.type == "cpu" for tensor in (*self.fixed, *grads)]
         self._stored = np.array(here) & (spans > 0)
-        #: Where parameters and buffers lay in the step before.
+        #: Where parameters and buffers lay in the last step that was looked at.
         self._written = b""
-        #: Where all tensors lay in steps in which nothing was to be refused.
+        #: Where all tensors lay in steps that were let pass.
         self._patterns: set[bytes] = set()
         #: Addresses and lengths of gradients that share nothing with them.
         self._apart: set[tuple[int, int]] = set()
@@ -123,13 +123,17 @@ class Standing:
         """The arrays of the state."""
         return self.fixed[len(self.params) :]
 
-    def places(self, grads: Tensors, check: Callable[[], None]) -> Addresses:
+    def places(
+        self, grads: Tensors, check: Callable[[], None], beside_kernels: bool = False
+    ) -> Addresses:
         """Where the tensors lie.
 
         Args:
             grads: the gradients.
             check: refuses memory that is shared; called where it may be: where parameters or
-                buffers lie elsewhere than in the step before, or a gradient may lie in one of them.
+                buffers have moved, or a gradient may lie in one of them, and all do not lie where
+                they did in a step that was let pass.
+            beside_kernels: whether kernels run anyway.
 
         Returns:
             The addresses of parameters, buffers and gradients, one after another.
@@ -137,7 +141,7 @@ class Standing:
         Raises:
             RuntimeError: a storage was released.
         """
-        places = addresses([*self.fixed, *grads])
+        places = addresses([*self.fixed, *grads], beside_kernels)
         pattern = places.tobytes()
         if pattern in self._patterns:
             return places
@@ -145,7 +149,7 @@ class Standing:
         here = written.tobytes()
         parts = [*zip(read.tolist(), self._lengths.tolist(), strict=True)]
         if here == self._written and self._apart.issuperset(parts):
-            if len(self._patterns) >= _MOST_APART:
+            if len(self._patterns) >= _MOST_PLACES:
                 self._patterns.clear()
             self._patterns.add(pattern)
             return places
@@ -153,7 +157,7 @@ class Standing:
             raise RuntimeError("a tensor has entries, but its storage was released")
         if self._written not in (b"", here) or self._may_lie_inside(written, read):
             check()
-        if here != self._written or len(self._apart) > _MOST_APART * len(grads):
+        if here != self._written or len(self._apart) > _MOST_PLACES * len(grads):
             self._apart.clear()
         self._written = here
         self._apart.update(parts)

@@ -1,15 +1,15 @@
 """The optimizer behind every generated class.
 
 A generated class brings the functions of its stages and its host scalars; this one brings what all
-of them share: the steps with lazy state, the choice between the fused kernel, the form in place and
-the functional form, and the way from the point of the gradient to the solution and back.  Groups,
-their options and checkpoints are those of its base.
+of them share: the steps, and the choice between the fused kernel, the form in place and the
+functional form.  What it steps on is in its bases: groups, options and checkpoints, then the arrays
+of parameters and their two points.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import importlib
 import itertools
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -24,18 +24,20 @@ from hamilforge.runtime.optimizers import lists_plan
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, tick
 from hamilforge.runtime.optimizers.cohorts import Cohorts, advance
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
-from hamilforge.runtime.optimizers.grouped_optimizer import GroupedOptimizer
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters, preparation
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.noise import DRAWS, SEED, Noise, keys_of
 from hamilforge.runtime.optimizers.optimizer_options import check_together, check_values, options_of
-from hamilforge.runtime.optimizers.step_plan import Plan, Standing
-from hamilforge.runtime.optimizers.step_tensors import refuse_overlaps, refuse_sums, refuse_tensors
+from hamilforge.runtime.optimizers.stateful_optimizer import Settled, StatefulOptimizer
+from hamilforge.runtime.optimizers.step_plan import Plan, Standing, Tensors
+from hamilforge.runtime.optimizers.step_tensors import (
+    parameter_name,
+    refuse_overlaps,
+    refuse_sums,
+    refuse_tensors,
+)
 from hamilforge.runtime.optimizers.workers import digest
 
-Tensors = list[torch.Tensor]
-#: What :func:`latch` takes of a group: hyper-parameters, preparation, functions of tensors.
-Settled = tuple[dict[str, Any], tuple[Any, ...], TensorMath | None]
 #: Types of values that stay what they are; a tensor may change in place.
 _FIXED = frozenset((bool, int, float, str, type(None)))
 
@@ -66,7 +68,7 @@ def _chooser(product: ModuleType) -> Callable[[dict[str, Any]], tuple[Any, ...]]
     return operator.itemgetter(*arguments(product), *options_of(product))
 
 
-class GeneratedOptimizer(GroupedOptimizer):
+class GeneratedOptimizer(StatefulOptimizer):
     """A generated optimizer.
 
     Args:
@@ -88,7 +90,6 @@ class GeneratedOptimizer(GroupedOptimizer):
         TypeError: an unknown option.
     """
 
-    STAGES: tuple[Callable[..., tuple[Tensors, ...]], ...]
     IN_PLACE: tuple[Callable[..., None], ...]
 
     def _reset(self) -> None:
@@ -96,11 +97,25 @@ class GeneratedOptimizer(GroupedOptimizer):
         self._plan: Plan | None = None
         #: Whether states that are the same in all workers have been compared.
         self._compared = False
-        #: What groups set at the last step, if none of it can change in place.
-        self._choices: list[Any] = []
-        self._settled: list[Settled] = []
+        #: What groups set at the last step, with types, if none of it can change in place.
+        self._choices: tuple[list[Any], list[type]] = ([], [])
+        self._settled = []
         #: The parameters of the last step that drew, the seed, and their keys.
         self._keys: tuple[Tensors, int, tuple[int, ...]] | None = None
+
+    @property
+    def kernels(self) -> ModuleType:
+        """The compiled kernels of this product."""
+        name = self._home.removesuffix("_torch") + "_numba"
+        return importlib.import_module(name)
+
+    @property
+    def _kept(self) -> dict[torch.Tensor, dict[str, Any]]:
+        """The state of the parameters of these groups."""
+        return self.state
+
+    def _name(self, param: torch.Tensor) -> str:
+        return parameter_name(self.param_groups, param)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -313,23 +328,19 @@ class GeneratedOptimizer(GroupedOptimizer):
         present = [array for arrays in kept.values() for array in arrays if array is not None]
         refuse_overlaps(params, grads, present, self._name)
 
-    def _sums_of(self, owners: list[int]) -> list[int]:
-        """The number of the sum that each tensor takes part in, from those of their groups."""
-        if self._scope == "tensor":
-            return [*range(len(owners))]
-        return [0] * len(owners) if self._scope == "all" else owners
-
     def _all_latched(self, cohorts: Cohorts, loss: Any) -> list[Clock]:
         """The clocks of all cohorts with the scalars of this step."""
         groups, product = self._groups, self.product
         if groups[0]["clock"].stage:
             return [clock for _, clock in cohorts.members]
         choices = [*itertools.chain(*map(_chooser(product), groups))]
-        known = self._choices
+        known, _ = self._choices
         if len(choices) != len(known) or not all(map(operator.is_, choices, known)):
-            self._settled = self._settle()
-            fixed = _FIXED.issuperset(map(type, _flat(choices)))
-            self._choices = choices if fixed else []
+            types = [*map(type, _flat(choices))]
+            if not _FIXED.issuperset(types):
+                self._settled, self._choices = self._settle(), ([], [])
+            elif (choices, types) != self._choices:
+                self._settled, self._choices = self._settle(), (choices, types)
         settled = self._settled
         latched = [
             latch(product, clock, *settled[number], loss=loss, workers=self._workers.size)
@@ -348,14 +359,14 @@ class GeneratedOptimizer(GroupedOptimizer):
         settled: list[Settled] = []
         chosen: list[dict[str, Any]] = []
         for group in self._groups:
-            check_values(group, product, self._workers.size)
+            hyper = check_values(group, product, self._workers.size)
             check_together(group, product, self._workers.size)
-            number = (lambda value: value) if group["differentiable"] else float
-            values = hyperparameters(group, product)
-            chosen.append(values)
-            hyper = {name: number(value) for name, value in values.items()}
-            tensor_math = TensorMath() if group["differentiable"] else None
-            settled.append((hyper, tuple(map(number, preparation(group, product))), tensor_math))
+            chosen.append(hyper)
+            prepared = preparation(group, product)
+            if group["differentiable"]:
+                settled.append((hyperparameters(group, product), prepared, TensorMath()))
+            else:
+                settled.append((hyper, tuple(map(float, prepared)), None))
         if self._scope == "all" and any(values != chosen[0] for values in chosen):
             raise ValueError(
                 "sums run over all groups, so all groups need equal hyper-parameters; give "
@@ -363,46 +374,6 @@ class GeneratedOptimizer(GroupedOptimizer):
                 '"group", for sums and hyper-parameters of their own'
             )
         return settled
-
-    def _states(self, params: Tensors, owners: Sequence[int]) -> list[Tensors]:
-        """The arrays of the state, name by name; what is not there begins.
-
-        Args:
-            params: parameters.
-            owners: the number of the group of each.
-        """
-        product = self.product
-        for param, owner in zip(params, owners, strict=True):
-            state = self.state[param]
-            new = [name for name in product.STATES if name not in state]
-            for name in new:
-                shape = self._state_shape(name, param)
-                if shape == param.shape:
-                    state[name] = torch.zeros_like(param, requires_grad=False)
-                else:
-                    state[name] = param.new_zeros(shape)
-            if any(name in product.STARTED for name in new):
-                self._start(param, self._settled[owner][0], new)
-        return [[self.state[param][name] for param in params] for name in product.STATES]
-
-    def _start(self, param: torch.Tensor, hyper: dict[str, Any], new: list[str]) -> None:
-        """Let new arrays of a parameter's state begin where they do not at zero."""
-        product, state = self.product, self.state[param]
-        states = ([state[name]] for name in product.STATES)
-        row = product.start_row(*(hyper[name] for name in product.HYPERPARAMETERS))
-        point = self._point(param)
-        started = product.started([point], *states, *row)
-        for name, (array,) in zip(product.STARTED, started, strict=True):
-            if name in new:
-                state[name] = torch.empty_like(point, requires_grad=False).copy_(array)
-
-    def _point(self, param: torch.Tensor) -> torch.Tensor:
-        """A parameter as generated code takes it."""
-        return param
-
-    def _set_point(self, param: torch.Tensor, point: torch.Tensor) -> None:
-        """Set a parameter from what generated code returns."""
-        param.copy_(like(point, param))
 
     def _form(self, tensors: Tensors) -> str:
         """How a step goes: by the kernel (``fused``), in place over lists, or ``functional``.
@@ -491,71 +462,3 @@ class GeneratedOptimizer(GroupedOptimizer):
                         arrays[index].copy_(like(array, arrays[index]))
             for index, point in zip(members, new_points, strict=True):
                 params[index].copy_(like(point, params[index]))
-
-    @contextlib.contextmanager
-    def solution(self) -> Iterator[None]:
-        """Within this context the parameters hold the solution, not the gradient's point.
-
-        The way back is that of the group's last step, also for a parameter that had no gradient in
-        it.
-
-        Raises:
-            RuntimeError: between the stages of a step, where there is no solution.
-        """
-        outer = self._points is not None
-        self.eval()
-        try:
-            yield
-        finally:
-            if not outer:
-                self.train()
-
-    def eval(self) -> None:
-        """Let the parameters hold the solution, until :meth:`train`.
-
-        Raises:
-            RuntimeError: between the stages of a step, where there is no solution.
-        """
-        if any(group["clock"].stage for group in self.param_groups):
-            raise RuntimeError(
-                f"a step of {self._stages_inside} stages is not finished, so "
-                "there is no solution yet"
-            )
-        if self._points is not None:
-            return
-        self._points = []
-        if not self.product.SHIFTED:
-            return
-        with torch.no_grad():
-            cohorts = Cohorts(self._groups)
-            chosen = [
-                (param, cohorts.rows[number][index])
-                for number, group in enumerate(self._groups)
-                for index, param in enumerate(group["params"])
-                if param in self.state
-            ]
-            self._points = [(param, param.clone()) for param, _ in chosen]
-            for members in self._domains([owner for _, owner in chosen]):
-                params = [chosen[index][0] for index in members]
-                owner, clock = cohorts.members[chosen[members[0]][1]]
-                row = self.product.solution_row(*clock.memory)
-                states = self._states(params, [owner] * len(params))
-                solved = self.product.solution([*map(self._point, params)], *states, *row)
-                for param, value in zip(params, solved, strict=True):
-                    self._set_point(param, value)
-
-    def _domains(self, owners: list[int]) -> list[list[int]]:
-        """The numbers of the tensors over which sums run together, from those of their groups."""
-        domains: dict[int, list[int]] = {}
-        for index, domain in enumerate(self._sums_of(owners)):
-            domains.setdefault(domain, []).append(index)
-        return list(domains.values())
-
-    def train(self) -> None:
-        """Let the parameters hold the point of the gradient again."""
-        if self._points is None:
-            return
-        points, self._points = self._points, None
-        with torch.no_grad():
-            for param, point in points:
-                param.copy_(point)

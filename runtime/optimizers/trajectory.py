@@ -72,6 +72,7 @@ class Trajectory:
     def __init__(
         self, product: ModuleType, hyper: Mapping[str, float], x: Vector, seed: int = 0
     ) -> None:
+        check_requirements(product, hyper)
         self._product, self._hyper, self.x = product, hyper, x
         self._keys, self._draws = (key_of(seed, 0, "0"),), 0
         self.states = [np.zeros_like(x) for _ in product.STATES]

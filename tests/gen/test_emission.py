@@ -154,7 +154,7 @@ def test_a_digest_sees_all_that_is_compiled_in(module, monkeypatch):
         monkeypatch.setattr(
             digests, "_code", lambda name, changed=changed: code(name) + b"#" * (name == changed)
         )
-        assert digests.runtime_digest(module) != digest
+        assert digests.runtime_digest.__wrapped__(module) != digest
 
 
 EVIL = (
@@ -260,6 +260,6 @@ def test_a_digest_sees_either_form_of_an_import(form, monkeypatch):
     code = digests._code
     own = {"wide": f"from hamilforge.runtime.{form}\n".encode()}
     monkeypatch.setattr(digests, "_code", lambda name: own.get(name) or code(name))
-    digest = digests.runtime_digest("wide")
+    digest = digests.runtime_digest.__wrapped__("wide")
     own["compensation"] = b"changed = 1\n"
-    assert digests.runtime_digest("wide") != digest
+    assert digests.runtime_digest.__wrapped__("wide") != digest

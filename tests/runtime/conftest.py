@@ -35,3 +35,11 @@ def _one_thread() -> Iterator[None]:
     yield
     numba.set_num_threads(before[0])
     torch.set_num_threads(before[1])
+
+
+@pytest.fixture
+def each_warning() -> Iterator[None]:
+    """What torch warns of once in a process it warns of each time."""
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(False)

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-import hamilforge as hf
-
 from .training import first, optimizer_class
 
-#: What torch says of a tensor whose graph is cut by reading it: nothing does that unasked.
-pytestmark = pytest.mark.filterwarnings("error:Converting a tensor with requires_grad=True")
+#: A tensor whose graph is cut by reading it is an error here: nothing does that unasked.
+pytestmark = [
+    pytest.mark.filterwarnings("error:Converting a tensor with requires_grad=True"),
+    pytest.mark.usefixtures("each_warning"),
+]
 COUNT = 3
 LR = 0.05
 MATRIX = torch.tensor([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]], dtype=torch.float64)
@@ -100,12 +101,6 @@ def test_hyper_parameters_of_a_differentiable_step_are_checked_too() -> None:
     param.grad = torch.ones_like(param)
     with pytest.raises(ValueError, match=r"lr = -1.0 is outside \[0, inf\)"):
         optimizer.step()
-
-
-def test_a_rule_that_draws_takes_a_learning_rate_with_a_graph() -> None:
-    lr = torch.tensor(LR, dtype=torch.float64, requires_grad=True)
-    optimizer = hf.optimizer("deep_relaxation")([START.clone()], lr=lr, differentiable=True)
-    assert optimizer.param_groups[0]["lr"] is lr
 
 
 @pytest.mark.parametrize("decoupled", [False, True], ids=["L2", "decoupled"])

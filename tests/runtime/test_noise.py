@@ -267,6 +267,8 @@ def test_bfloat16_takes_the_numbers_rounded_once() -> None:
     assert torch.equal(param.detach(), expected)
 
 
+@pytest.mark.filterwarnings("error:Converting a tensor with requires_grad=True")
+@pytest.mark.usefixtures("each_warning")
 def test_gradients_flow_past_the_noise() -> None:
     param = torch.ones(4, dtype=torch.float64)
     lr = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)

@@ -5,13 +5,16 @@ And kernels that are called in several threads do all of their work, and end at 
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
+from typing import Any
 
 import numpy as np
 import pytest
 
 import hamilforge as hf
-from hamilforge.runtime.core.threads import PORTIONS, in_threads
+from hamilforge.runtime.core import threads
 
 from .children import told
 
@@ -147,36 +150,137 @@ def test_calls_one_after_the_other_work_in_the_same_arrays() -> None:
         assert outer is not inner
 
 
-def _taken(error_at: int = -1) -> list[tuple[int, int]]:
-    """What parts of 100 pieces a kernel is called with; it raises an error at one of them."""
-    parts: list[tuple[int, int]] = []
+@pytest.fixture
+def helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of this test alone."""
+    monkeypatch.setattr(threads, "_HELPERS", threads._Helpers())
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 100])
+@pytest.mark.parametrize("at_once", [1, 2, 12])
+@pytest.mark.usefixtures("helpers")
+def test_results_are_in_their_order(count: int, at_once: int) -> None:
+    def work(k: int) -> int:
+        time.sleep(0.001 * (k % 3))
+        return k * k
+
+    assert threads.in_threads(work, count, at_once) == [k * k for k in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 100])
+def test_portions_are_all_of_the_work(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "get_num_threads", lambda: 3)
+    portions: list[tuple[int, int]] = []
 
     def kernel(begin: int, end: int, name: str) -> None:
-        parts.append((begin, end))
-        if begin <= error_at < end:
-            raise ArithmeticError(name)
-        time.sleep(0.001)
+        assert name == "given"
+        portions.append((begin, end))
 
     kernel.targetoptions = {}  # type: ignore[attr-defined]  # as one that is compiled
+    threads.by_portions(kernel, count, "given")
+    portions.sort()
+    assert [0, *(end for _, end in portions)] == [*(begin for begin, _ in portions), count]
+    assert len(portions) == min(count, threads.PORTIONS * min(count, 3))
+    portions.clear()
+    threads.by_portions(kernel, count, "given", seconds=0.0)
+    assert portions == [(0, count)]
+
+
+def _meeting(in_caller: Any, in_helper: Any) -> tuple[list[str], list[int]]:
+    """What happened, and which of 50 pieces were begun, where two threads meet in their first."""
+    barrier, caller = threading.Barrier(2), threading.get_ident()
+    happened: list[str] = []
+    begun: list[int] = []
+
+    def work(k: int) -> None:
+        begun.append(k)
+        if len(begun) < 3:
+            barrier.wait(20)
+        (in_caller if threading.get_ident() == caller else in_helper)(happened)
+
     try:
-        in_threads(kernel, 100, "planted")
-    except ArithmeticError:
-        parts.append((-1, -1))
-    return parts
+        threads.in_threads(work, 50, 2)
+    except ArithmeticError as error:
+        happened.append(f"raised in {error}")
+    return happened, begun
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5, 300])
-def test_each_piece_of_work_is_done_once(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hamilforge.runtime.core.threads.get_num_threads", lambda: threads)
-    parts = sorted(_taken())
-    assert [begin for begin, _ in parts] == [0, *(end for _, end in parts[:-1])]
-    assert parts[-1][1] == 100
-    assert len(parts) == (1 if threads == 1 else min(100, PORTIONS * threads))
+def _raise_in(name: str) -> Any:
+    def work(_: list[str]) -> None:
+        raise ArithmeticError(name)
+
+    return work
 
 
-@pytest.mark.parametrize("piece", [0, 99])
-def test_nothing_begins_after_an_error(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hamilforge.runtime.core.threads.get_num_threads", lambda: 2)
-    before = _taken(piece)
-    assert before[-1] == (-1, -1)  # raised in the calling thread, whoever met it
-    assert len(before) <= 3 or piece == 99
+def _linger(happened: list[str]) -> None:
+    time.sleep(0.1)
+    happened.append("ended")
+
+
+@pytest.mark.usefixtures("helpers")
+def test_after_an_error_of_the_caller_nothing_begins_and_what_began_has_ended() -> None:
+    assert _meeting(_raise_in("the caller"), _linger) == (["ended", "raised in the caller"], [0, 1])
+
+
+@pytest.mark.usefixtures("helpers")
+def test_an_error_of_a_helper_is_raised_and_ends_the_work() -> None:
+    assert _meeting(_linger, _raise_in("a helper")) == (["ended", "raised in a helper"], [0, 1])
+
+
+def test_ctrl_c_waits_for_what_began_and_begins_nothing() -> None:
+    assert (
+        told(
+            """
+import _thread, threading, time
+from hamilforge.runtime.core import threads
+caller, barrier, ended = threading.get_ident(), threading.Barrier(2), []
+def work(k):
+    if k < 2:
+        barrier.wait(20)
+    if threading.get_ident() == caller:
+        return
+    time.sleep(0.2)  # the caller has done all others, and waits
+    _thread.interrupt_main()
+    time.sleep(0.2)
+    ended.append(k)
+try:
+    threads.in_threads(work, 20, 2)
+except KeyboardInterrupt:
+    print("interrupted", len(ended), threads.in_threads(abs, 5, 2))
+"""
+        )
+        == "interrupted 1 [0, 1, 2, 3, 4]"
+    )
+
+
+@pytest.mark.usefixtures("helpers")
+def test_where_no_thread_can_start_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert threads.in_threads(lambda k: k, 5, 3) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("helpers")
+def test_what_was_done_is_not_kept_by_a_helper_that_is_busy() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def busy(_: int) -> None:
+        inside.set()
+        go_on.wait(20)
+
+    other = threading.Thread(target=threads.in_threads, args=(busy, 2, 2))
+    other.start()
+    inside.wait(20)
+    array = np.zeros(3)
+    known = weakref.ref(array)
+
+    def work(k: int, array: Any = array) -> int:
+        return k + array.size
+
+    assert threads.in_threads(work, 4, 2) == [3, 4, 5, 6]
+    del work, array
+    assert known() is None
+    go_on.set()
+    other.join()

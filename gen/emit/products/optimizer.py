@@ -209,7 +209,7 @@ class Product:
             f"NOISE = ({_tuple(self._noise)})",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),
-            *self._requirements(tests, (*own, *namespace)),
+            *self._requirements(tests, own),
             "",
             "",
             f"def coefficients({parameters}):",

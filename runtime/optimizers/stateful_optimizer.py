@@ -1,0 +1,148 @@
+"""What belongs to a parameter of an optimizer: the arrays of its state, and the point it holds.
+
+In: parameters.  Out: their arrays, which begin when they are asked for; and parameters that hold
+the solution instead of the point of the gradient, and back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from hamilforge.runtime.core.shards import like
+from hamilforge.runtime.core.torch_functions import TensorMath
+from hamilforge.runtime.optimizers.cohorts import Cohorts
+from hamilforge.runtime.optimizers.grouped_optimizer import GroupedOptimizer
+from hamilforge.runtime.optimizers.step_plan import Tensors
+
+#: What :func:`latch` takes of a group: hyper-parameters, preparation, functions of tensors.
+Settled = tuple[dict[str, Any], tuple[Any, ...], TensorMath | None]
+
+
+class StatefulOptimizer(GroupedOptimizer):
+    """Arrays of parameters, and their two points; see :class:`GeneratedOptimizer`."""
+
+    #: What holds for each group until a hyper-parameter changes.
+    _settled: list[Settled]
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        """The groups that the code of this class moves: all, if no others do."""
+        return self.param_groups
+
+    def _states(self, params: Tensors, owners: Sequence[int]) -> list[Tensors]:
+        """The arrays of the state, name by name; what is not there begins.
+
+        Args:
+            params: parameters.
+            owners: the number of the group of each.
+        """
+        product = self.product
+        for param, owner in zip(params, owners, strict=True):
+            state = self.state[param]
+            new = [name for name in product.STATES if name not in state]
+            for name in new:
+                shape = self._state_shape(name, param)
+                if shape == param.shape:
+                    state[name] = torch.zeros_like(param, requires_grad=False)
+                else:
+                    state[name] = param.new_zeros(shape)
+            if any(name in product.STARTED for name in new):
+                self._start(param, self._settled[owner][0], new)
+        return [[self.state[param][name] for param in params] for name in product.STATES]
+
+    def _start(self, param: torch.Tensor, hyper: dict[str, Any], new: list[str]) -> None:
+        """Let new arrays of a parameter's state begin where they do not at zero."""
+        product, state = self.product, self.state[param]
+        states = ([state[name]] for name in product.STATES)
+        row = product.start_row(*(hyper[name] for name in product.HYPERPARAMETERS))
+        point = self._point(param)
+        started = product.started([point], *states, *row)
+        for name, (array,) in zip(product.STARTED, started, strict=True):
+            if name in new:
+                state[name] = torch.empty_like(point, requires_grad=False).copy_(array)
+
+    def _point(self, param: torch.Tensor) -> torch.Tensor:
+        """A parameter as generated code takes it."""
+        return param
+
+    def _set_point(self, param: torch.Tensor, point: torch.Tensor) -> None:
+        """Set a parameter from what generated code returns."""
+        param.copy_(like(point, param))
+
+    @contextlib.contextmanager
+    def solution(self) -> Iterator[None]:
+        """Within this context the parameters hold the solution, not the gradient's point.
+
+        The way back is that of the group's last step, also for a parameter that had no gradient in
+        it.
+
+        Raises:
+            RuntimeError: between the stages of a step, where there is no solution.
+        """
+        outer = self._points is not None
+        self.eval()
+        try:
+            yield
+        finally:
+            if not outer:
+                self.train()
+
+    def eval(self) -> None:
+        """Let the parameters hold the solution, until :meth:`train`.
+
+        Raises:
+            RuntimeError: between the stages of a step, where there is no solution.
+        """
+        if any(group["clock"].stage for group in self.param_groups):
+            raise RuntimeError(
+                f"a step of {self._stages_inside} stages is not finished, so "
+                "there is no solution yet"
+            )
+        if self._points is not None:
+            return
+        self._points = []
+        if not self.product.SHIFTED:
+            return
+        with torch.no_grad():
+            cohorts = Cohorts(self._groups)
+            chosen = [
+                (param, cohorts.rows[number][index])
+                for number, group in enumerate(self._groups)
+                for index, param in enumerate(group["params"])
+                if param in self.state
+            ]
+            self._points = [(param, param.clone()) for param, _ in chosen]
+            for members in self._domains([owner for _, owner in chosen]):
+                params = [chosen[index][0] for index in members]
+                owner, clock = cohorts.members[chosen[members[0]][1]]
+                row = self.product.solution_row(*clock.memory)
+                states = self._states(params, [owner] * len(params))
+                solved = self.product.solution([*map(self._point, params)], *states, *row)
+                for param, value in zip(params, solved, strict=True):
+                    self._set_point(param, value)
+
+    def train(self) -> None:
+        """Let the parameters hold the point of the gradient again."""
+        if self._points is None:
+            return
+        points, self._points = self._points, None
+        with torch.no_grad():
+            for param, point in points:
+                param.copy_(point)
+
+    def _domains(self, owners: list[int]) -> list[list[int]]:
+        """The numbers of the tensors over which sums run together, from those of their groups."""
+        domains: dict[int, list[int]] = {}
+        for index, domain in enumerate(self._sums_of(owners)):
+            domains.setdefault(domain, []).append(index)
+        return list(domains.values())
+
+    def _sums_of(self, owners: list[int]) -> list[int]:
+        """The number of the sum that each tensor takes part in, from those of their groups."""
+        if self._scope == "tensor":
+            return [*range(len(owners))]
+        return [0] * len(owners) if self._scope == "all" else owners
