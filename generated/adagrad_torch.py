@@ -63,7 +63,7 @@ def prepared(xs, gs, sign, l2, shrink):
 
 
 def started(xs, sum_of_squaress, initial_accumulator_value):
-    new_sum_of_squaress = [torch.full_like(x, initial_accumulator_value) for x in xs]
+    new_sum_of_squaress = [torch.zeros_like(x) + initial_accumulator_value for x in xs]
     return (new_sum_of_squaress,)
 
 

@@ -533,7 +533,7 @@ def ensemble_in_lanes(
 
 def along_energy(times, states, parameters, out):
     """The same at each of several states, `(states, components)`."""
-    out[:] = energy.py_func(times, states.T, parameters)
+    out[:] = getattr(energy, "py_func", energy)(times, states.T, parameters)
 
 
 @njit(**RECURRENCES)

@@ -574,7 +574,7 @@ def adaptive(
         h = control[0]
         if abs(h) > control[8]:
             h = control[8] * direction
-        if (t + 1.01 * h - stop) * direction > 0.0 and abs(stop - t) <= control[8]:
+        if (t + 1.01 * h - stop) * direction >= 0.0 and abs(stop - t) <= control[8]:
             h = stop - t
         elif abs(h) <= 16 * 2.3e-16 * abs(t) or abs(h) < SMALLEST:
             return t, control[5]

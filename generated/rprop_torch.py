@@ -73,7 +73,7 @@ def prepared(xs, gs, sign, l2, shrink):
 
 
 def started(xs, previouss, step_sizes, lr):
-    new_step_sizes = [torch.full_like(x, lr) for x in xs]
+    new_step_sizes = [torch.zeros_like(x) + lr for x in xs]
     return (new_step_sizes,)
 
 

@@ -68,8 +68,8 @@ def prepared(xs, gs, sign, l2, shrink):
 
 
 def started(xs, ms, vs, initial_accumulator):
-    new_ms = [torch.full_like(x, initial_accumulator) for x in xs]
-    new_vs = [torch.full_like(x, initial_accumulator) for x in xs]
+    new_ms = [torch.zeros_like(x) + initial_accumulator for x in xs]
+    new_vs = [torch.zeros_like(x) + initial_accumulator for x in xs]
     return new_ms, new_vs
 
 

@@ -18,6 +18,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from hamilforge.runtime.core import jit
+
 #: For fewer tensors the loop in Python is as quick.
 FEW = 8
 #: For fewer ones, where nothing else is compiled, the loop is not worth loading: half a second.
@@ -62,7 +64,8 @@ def _is_trusted() -> bool:
     """Whether torch's C function is there and gives what ``data_ptr`` gives, tried once."""
     base = torch.zeros(8)
     probes = [base, base[3:], torch.nn.Parameter(base[5:])]
-    return bool(_ENTRIES_OF) and _gathered(probes).tolist() == _asked_for(probes).tolist()
+    can_gather = bool(_ENTRIES_OF) and jit.is_on()
+    return can_gather and _gathered(probes).tolist() == _asked_for(probes).tolist()
 
 
 @intrinsic

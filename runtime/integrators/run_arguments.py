@@ -300,7 +300,9 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     times = real_array("t_eval", t_eval).ravel()
     onward = times * math.copysign(1.0, stop - start)
     ordered = times.size == 1 or (onward[1:] > onward[:-1]).all()
-    if not times.size or not ordered or not all_finite(times):
+    if not times.size:
+        raise ValueError("t_eval has no times; leave it out for those of all steps")
+    if not ordered or not all_finite(times):
         raise ValueError("t_eval must be times in the order of the integration")
     low, high = min(start, stop), max(start, stop)
     if not (low <= times[0] <= high and low <= times[-1] <= high):

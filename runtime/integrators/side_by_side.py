@@ -13,6 +13,7 @@ import numpy as np
 from numba import get_num_threads
 from numpy.typing import NDArray
 
+from hamilforge.runtime.core import jit
 from hamilforge.runtime.core.threads import by_portions
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.solution import Floats
@@ -60,6 +61,11 @@ class Lanes:
         )
 
 
+def _has_lanes(product: ModuleType) -> bool:
+    """Whether trajectories can go side by side: lanes are types of compiled code."""
+    return bool(product.LANES) and jit.is_on()
+
+
 def of_equal_steps(product: ModuleType, count: int) -> Lanes | None:
     """Arrays for trajectories that take the same steps.
 
@@ -70,7 +76,7 @@ def of_equal_steps(product: ModuleType, count: int) -> Lanes | None:
     Returns:
         The arrays; None where as many threads, one trajectory each, are as quick.
     """
-    if not product.LANES or count <= max(product.LANES // 2, get_num_threads()):
+    if not _has_lanes(product) or count <= max(product.LANES // 2, get_num_threads()):
         return None
     return Lanes.of(product, -(-count // product.LANES))
 
@@ -85,7 +91,7 @@ def of_own_steps(product: ModuleType, count: int) -> Lanes | None:
     Returns:
         The arrays; None for a few, or where error estimates choose the steps.
     """
-    if not product.CLOCK_LINES or count <= product.LANES // 2:
+    if not product.CLOCK_LINES or not _has_lanes(product) or count <= product.LANES // 2:
         return None
     groups = min(-(-count // product.LANES), GROUPS * get_num_threads())
     return Lanes.of(product, groups, product.CLOCK_LINES)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hamilforge.runtime.core import jit
 from hamilforge.runtime.optimizers import kernels
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
 from hamilforge.runtime.optimizers.noise import Noise
@@ -18,6 +19,8 @@ KERNEL_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 def obstacle(tensors: Tensors) -> str:
     """Why the kernel cannot take these tensors; empty if it can."""
+    if not jit.is_on():
+        return "numba is switched off, by NUMBA_DISABLE_JIT"
     for tensor in tensors:
         if tensor.device.type != "cpu":
             return f"a tensor is on {tensor.device}; the kernel runs on the CPU"

@@ -54,6 +54,11 @@ class StatefulOptimizer(GroupedOptimizer):
                 self._start(param, self._settled[owner][0], new)
         return [[self.state[param][name] for param in params] for name in product.STATES]
 
+    def _has_state(self, param: torch.Tensor) -> bool:
+        """Whether all arrays of a parameter are there; torch makes a dictionary when one looks."""
+        state = self.state.get(param, {})
+        return all(name in state for name in self.product.STATES)
+
     def _start(self, param: torch.Tensor, hyper: dict[str, Any], new: list[str]) -> None:
         """Let new arrays of a parameter's state begin where they do not at zero."""
         product, state = self.product, self.state[param]
@@ -113,7 +118,7 @@ class StatefulOptimizer(GroupedOptimizer):
                 (param, cohorts.rows[number][index])
                 for number, group in enumerate(self._groups)
                 for index, param in enumerate(group["params"])
-                if param in self.state
+                if self._has_state(param)
             ]
             self._points = [(param, param.clone()) for param, _ in chosen]
             for members in self._domains([owner for _, owner in chosen]):

@@ -90,6 +90,26 @@ def refuse_tensors(
             )
 
 
+def refuse_leaves(groups: Groups, name: Naming) -> None:
+    """Refuse parameters into which no step can be written that keeps its graph.
+
+    Args:
+        groups: of parameters.
+        name: how a parameter is called.
+
+    Raises:
+        RuntimeError: a parameter of a differentiable step is a leaf that asks for a gradient.
+    """
+    for group in groups:
+        for param in group["params"] if group["differentiable"] else ():
+            if param.grad is not None and param.is_leaf and param.requires_grad:
+                raise RuntimeError(
+                    f"{name(param)}: a differentiable step writes into a parameter what depends on "
+                    "other tensors, and a leaf that requires a gradient cannot keep that; give the "
+                    "optimizer a tensor made of it, such as parameter.clone()"
+                )
+
+
 def refuse_sums(params: Tensors, domains: Sequence[int], name: Naming) -> None:
     """Refuse parameters over which no sum can run that is right.
 

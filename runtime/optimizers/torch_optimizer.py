@@ -32,6 +32,7 @@ from hamilforge.runtime.optimizers.stateful_optimizer import Settled, StatefulOp
 from hamilforge.runtime.optimizers.step_plan import Plan, Standing, Tensors
 from hamilforge.runtime.optimizers.step_tensors import (
     parameter_name,
+    refuse_leaves,
     refuse_overlaps,
     refuse_sums,
     refuse_tensors,
@@ -180,8 +181,7 @@ class GeneratedOptimizer(StatefulOptimizer):
             (param, number, index in moved[number])
             for number, group in enumerate(groups)
             for index, param in enumerate(group["params"])
-            if (param.requires_grad and product.AVERAGES)
-            or all(name in self.state.get(param, {}) for name in product.STATES)
+            if (param.requires_grad and product.AVERAGES) or self._has_state(param)
         ]
         params, owners = [param for param, _, _ in owned], [number for _, number, _ in owned]
         self._hold([(param, number) for param, number, has_moved in owned if not has_moved])
@@ -303,6 +303,7 @@ class GeneratedOptimizer(StatefulOptimizer):
             return self._all_latched(cohorts, loss), moved
         form = self._form([*params, *present, *grads])
         clocks = self._all_latched(cohorts, loss)
+        refuse_leaves(groups, self._name)
         states = self._states(params, [cohorts.members[owner][0] for owner in owners])
         if form == "functional":
             differentiable = any(group["differentiable"] for group in groups)
@@ -332,6 +333,7 @@ class GeneratedOptimizer(StatefulOptimizer):
         """The clocks of all cohorts with the scalars of this step."""
         groups, product = self._groups, self.product
         if groups[0]["clock"].stage:
+            self._settled = self._settled or self._settle()  # after a load between stages
             return [clock for _, clock in cohorts.members]
         choices = [*itertools.chain(*map(_chooser(product), groups))]
         known, _ = self._choices

@@ -278,7 +278,7 @@ def test_states_controls_and_weights_of_networks(declared, batch):
 @pytest.mark.parametrize("batch", sampled(range(len(WIDE) // 12 + 1), every=16))
 def test_states_weights_and_data_of_objectives(declared, batch):
     """The derived gradient beside torch's through the prediction."""
-    names = WIDE[12 * batch : 12 * batch + 12]
+    names = [*WIDE, *WIDE][12 * batch : 12 * batch + 12]  # the last batch is filled up
     state, weights, data = names[0], names[1:8], names[8:]
     prediction = f"{state}*(" + " + ".join(weights or ["1"]) + ")"
     wanted = " + ".join(data or ["0"])

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+import hamilforge as hf
+
 from .problems import Vector, rosenbrock_gradient, start
 from .training import feed, first, flat, optimizer_class, parameters, stages
 
@@ -153,3 +155,52 @@ def test_a_copy_made_at_the_solution_is_refused_or_returns_to_the_point(copier: 
     copied = pickle.loads(copied) if isinstance(copied, bytes) else copied
     copied.train()
     assert (flat(copied.param_groups[0]["params"]) == point).all()
+
+
+BETWEEN = """
+kind = "optimizer"
+name = "between"
+title = "-"
+reference = "-"
+unknowns = ["x", "z"]
+assign = ["g = grad(x)", "z = z - lr*g", "x = x - lr*grad(x - lr*g) - 0.1*(x - z)"]
+[start]
+z = "x"
+[hyperparameters]
+lr = { default = 0.1, domain = "nonnegative", doc = "-" }
+"""
+
+
+@pytest.mark.parametrize("form", ["fused", "foreach", "functional"])
+@pytest.mark.parametrize("way", ["load", "copy"])
+def test_a_parameter_may_join_after_a_load_between_stages(
+    form: str, way: str, tmp_path: Any
+) -> None:
+    (path := tmp_path / "between.toml").write_text(BETWEEN)
+    options = {"functional": {"fused": False, "foreach": False}}.get(form, {form: True})
+
+    def joined(load: bool) -> Vector:
+        params = [torch.nn.Parameter(torch.full((2,), value)) for value in (1.0, 2.0)]
+        optimizer = hf.optimizer(path)(params, **options)
+        params[0].grad = torch.ones(2)
+        optimizer.step()
+        if load and way == "load":
+            optimizer.load_state_dict(optimizer.state_dict())
+        if load and way == "copy":
+            optimizer = copy.deepcopy(optimizer)
+            params = optimizer.param_groups[0]["params"]
+        for param in params:  # a copy has no gradients
+            param.grad = torch.ones(2)
+        for _ in range(3):
+            optimizer.step()
+        return flat(params)
+
+    assert (joined(True) == joined(False)).all()
+
+
+def test_who_looks_at_a_state_makes_none(any_method: str) -> None:
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizer = optimizer_class(any_method)([param])
+    assert not optimizer.state[param]  # torch makes a dictionary
+    with optimizer.solution():
+        assert torch.equal(param, torch.ones(3))

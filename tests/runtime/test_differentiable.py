@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from typing import Any
 
 import pytest
 import torch
 
+from hamilforge.runtime.core.loader import load
+from tests.optimizers import ELEMENTWISE
+
+from .loops import rate_of
 from .training import first, optimizer_class
 
 #: A tensor whose graph is cut by reading it is an error here: nothing does that unasked.
@@ -129,3 +134,34 @@ def test_losses_of_several_steps_are_differentiated_as_torchs_own_tests_do(metho
     start = START.clone().requires_grad_()
     lr = torch.tensor(LR, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(last_loss, (start, lr))
+
+
+def test_a_leaf_is_refused_and_nothing_is_changed(method: Any) -> None:
+    param = torch.nn.Parameter(START.clone())
+    optimizer = method([param], lr=LR)
+    param.grad = torch.ones_like(param)
+    for _ in method.STAGES:
+        optimizer.step()
+    before = copy.deepcopy(optimizer.state_dict()), param.detach().clone()
+    optimizer.param_groups[0]["differentiable"] = True
+    with pytest.raises(RuntimeError, match=r"a leaf that requires a gradient .* parameter.clone"):
+        optimizer.step()
+    optimizer.param_groups[0]["differentiable"] = False
+    assert torch.equal(param, before[1])
+    for name, array in before[0]["state"].get(0, {}).items():
+        assert torch.equal(optimizer.state[param][name], array)
+
+
+STARTED = [name for name in ELEMENTWISE if load(name).module("torch").STARTED]
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_arrays_may_start_where_the_rate_has_a_graph(name: str) -> None:
+    rate = torch.tensor(LR, dtype=torch.float64, requires_grad=True)
+    param = START.clone()
+    optimizer = optimizer_class(name)([param], differentiable=True, **{rate_of(name): rate})
+    param.grad = torch.ones_like(param)
+    optimizer.step()
+    for started in optimizer.product.STARTED:
+        array = optimizer.state[param][started]
+        assert (array.shape, array.dtype) == (param.shape, param.dtype)

@@ -10,8 +10,8 @@ from .children import told
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
-#: What runs in several threads: optimizers and minimisations in those of numba, ensembles and blocks
-#: of a network in those of Python.
+#: What runs in several threads: optimizers and minimisations in those of numba, ensembles and
+#: blocks of a network in those of Python.
 WORK = """
 import multiprocessing
 import numpy as np

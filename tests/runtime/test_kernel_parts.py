@@ -21,6 +21,8 @@ import hamilforge as hf
 from hamilforge.runtime.core.inner_functions import inner_function
 from hamilforge.runtime.core.kernel_parts import KernelPart, PartLibrary
 
+from .children import told
+
 PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": KernelPart}
 
 
@@ -163,3 +165,28 @@ def test_a_kernel_takes_up_parts_from_the_cache(tmp_path: Path):
     assert run(1) == ["90.0", "0", "0", "0"]
     assert run(2) == ["99.0", "1", "1", "0"]
     assert run(1) == ["90.0", "0", "0", "1"]  # a kernel holds its parts
+
+
+def test_where_numba_is_switched_off_kernels_are_python() -> None:
+    text = """
+import numpy as np
+import torch
+import hamilforge as hf
+starts = 0.1 + 0.01 * np.arange(36.0).reshape(9, 4)
+ends = [
+    hf.integrate("henon_heiles", "rk4", starts, (0, 0.5), 0.1).y[:, -1],
+    hf.integrate("henon_heiles", "taylor", starts, (0, 0.5), rtol=1e-6, t_eval=[0.5]).y[:, -1],
+    hf.integrate("henon_heiles", "taylor", starts[0], (0, 0.5), 0.1, order=4).y[-1],
+]
+params = [torch.nn.Parameter(torch.ones(2)) for _ in range(12)]
+optimizer = hf.optimizer("sgd")(params, lr=0.1)
+for param in params:
+    param.grad = torch.ones(2)
+optimizer.step()
+ends.append(params[0].detach().numpy())
+print(*[f"{number:.12e}" for end in ends for number in end.ravel()])
+"""
+    compiled, plain = (
+        np.array(told(text, NUMBA_DISABLE_JIT=switch).split(), float) for switch in ("0", "1")
+    )
+    assert np.allclose(compiled, plain, rtol=1e-11, atol=1e-13)

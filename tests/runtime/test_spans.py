@@ -127,3 +127,13 @@ def test_integers_beyond_64_bits_are_printed_as_floats(declared):
                     "[start]\ny = 1\nz = 1")  # fmt: skip
     solution = hf.integrate(path, "rk4", t_span=(0, 1), h=0.1)
     assert np.isclose(solution.y[-1, 0], np.exp(0.1), rtol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["dormand_prince54", "kvaerno43", "taylor"])
+@pytest.mark.parametrize(
+    "span", [(1.0, np.nextafter(1, 2)), (1.0, np.nextafter(1, 0)), (0.0, 5e-324), (0.0, -1e-300)]
+)
+def test_a_span_of_one_rounding_is_one_step(method, span):
+    solution = hf.integrate("henon_heiles", method, [0.1, 0.0, 0.0, 0.1], span)
+    assert solution.t.tolist() == [*span]
+    assert np.allclose(solution.y[1], solution.y[0], rtol=1e-15, atol=1e-15)

@@ -304,6 +304,22 @@ def test_a_rule_with_its_own_decay_has_no_such_option() -> None:
     assert decoupled.param_groups[0]["decoupled_weight_decay"] is True
 
 
+@pytest.mark.parametrize("dampening", [0.0, 0.1, -0.5, 1.0])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_sgd_is_refused_where_torchs_is(momentum: float, dampening: float, nesterov: bool) -> None:
+    options: dict[str, Any] = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}
+    refused = []
+    for made in (hf.optimizer("sgd"), torch.optim.SGD):
+        try:
+            made(parameters(torch.float64), lr=0.1, **options)
+        except ValueError:
+            refused.append(True)
+        else:
+            refused.append(False)
+    assert refused[0] == refused[1]
+
+
 def test_what_a_rule_requires_is_looked_at_before_a_step() -> None:
     first = parameters(torch.float64)
     before = [param.detach().clone() for param in first]

@@ -220,7 +220,7 @@ def _adaptive(step: Step) -> str:
 
 def _plain_energy(step: Step) -> str:
     """The energy as a function of arrays."""
-    return "energy.py_func" if calls_energy(step) else "energy"
+    return 'getattr(energy, "py_func", energy)' if calls_energy(step) else "energy"
 
 
 def _fixed_step(step: Step) -> str:

@@ -224,7 +224,10 @@ def with_entries(used: list[str], text: str, function: Function) -> tuple[list[s
     if used:
         return used, text
     like = function.arrays[0]
-    return [like], f"torch.full_like({like}, {text})"
+    if text.replace(".", "").isdigit():
+        return [like], f"torch.full_like({like}, {text})"
+    number = text if text.isidentifier() else f"({text})"
+    return [like], f"torch.zeros_like({like}) + {number}"  # which may be a tensor with a graph
 
 
 def used_arrays(value: Value, lists: Mapping[str, str]) -> list[str]:
