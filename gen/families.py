@@ -119,7 +119,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.Optimizer,
         reader="declare.read_kinds:optimizer",
         prover="prove.optimizers.optimizer:prove_optimizer",
-        teller="document.derivation:tell_optimizer",
+        teller="document.optimizer:tell_optimizer",
         columns=("order", "symplectic_form", "points", "gradients_per_step", "bytes_per_parameter"),
         properties=(
             "order",
@@ -136,7 +136,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.Rule,
         reader="declare.read_kinds:optimizer",
         prover="prove.optimizers.rule:prove_rule",
-        teller="document.derivation:tell_rule",
+        teller="document.rule:tell_rule",
     ),
     Kind(
         "optimizer",
@@ -144,7 +144,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.Discretised,
         reader="declare.read_kinds:optimizer",
         prover="prove.optimizers.rule:prove_rule",
-        teller="document.derivation:tell_discretised",
+        teller="document.rule:tell_discretised",
     ),
     Kind(
         "optimizer",
@@ -152,7 +152,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.MatrixRule,
         reader="declare.read_kinds:optimizer",
         prover="prove.optimizers.matrix:prove_matrix_optimizer",
-        teller="document.derivation:tell_matrix_rule",
+        teller="document.rule:tell_matrix_rule",
     ),
     Kind(
         "optimizer",
@@ -160,7 +160,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.ManifoldOptimizer,
         reader="declare.read_kinds:optimizer",
         prover="prove.optimizers.matrix:prove_matrix_optimizer",
-        teller="document.derivation:tell_manifold_optimizer",
+        teller="document.optimizer:tell_manifold_optimizer",
     ),
     Kind(
         "hamiltonian",
@@ -168,7 +168,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.Hamiltonian,
         reader="declare.read_kinds:hamiltonian",
         prover="prove.optimizers.parts:prove_hamiltonian",
-        teller="document.derivation:tell_hamiltonian",
+        teller="document.optimizer:tell_hamiltonian",
         roles=(PROBLEM,),
     ),
     Kind(
@@ -186,7 +186,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.Splitting,
         reader="declare.read_kinds:splitting",
         prover="prove.optimizers.parts:prove_splitting",
-        teller="document.derivation:tell_scheme",
+        teller="document.optimizer:tell_scheme",
         roles=(INTEGRATION,),
     ),
     Kind(
@@ -204,7 +204,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.UnknownSplitting,
         reader="declare.read_kinds:splitting",
         prover="prove.optimizers.gradient_system:prove_part",
-        teller="document.derivation:tell_moves",
+        teller="document.rule:tell_moves",
     ),
     Kind(
         "update",
@@ -212,7 +212,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.Update,
         reader="declare.read_kinds:update",
         prover="prove.optimizers.parts:prove_update",
-        teller="document.derivation:tell_scheme",
+        teller="document.optimizer:tell_scheme",
     ),
     Kind(
         "update",
@@ -220,7 +220,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.StateUpdate,
         reader="declare.read_kinds:update",
         prover="prove.optimizers.gradient_system:prove_part",
-        teller="document.derivation:tell_state_update",
+        teller="document.rule:tell_state_update",
     ),
     Kind(
         "runge-kutta",
@@ -298,7 +298,7 @@ KINDS: tuple[Kind, ...] = (
         kinds.GradientSystem,
         reader="declare.read_problems:system",
         prover="prove.optimizers.gradient_system:prove_system",
-        teller="document.derivation:tell_gradient_system",
+        teller="document.rule:tell_gradient_system",
     ),
     Kind(
         "field",

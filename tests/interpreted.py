@@ -23,8 +23,8 @@ import pytest
 import hamilforge.runtime
 from hamilforge import optimizer_cases
 from hamilforge.gen import pipeline, products
-from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.optimizers import programs
+from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.programs import AnyOptimizer
 from hamilforge.runtime.core import lanes, loader
 from hamilforge.runtime.core.comparison import Verification

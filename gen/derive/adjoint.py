@@ -29,7 +29,6 @@ from hamilforge.gen.derive.arrays import (
     Array,
     Entry,
     Line,
-    Lines,
     LogSumExp,
     Map,
     OtherProducts,
@@ -45,6 +44,7 @@ from hamilforge.gen.derive.arrays import (
     symbol,
 )
 from hamilforge.gen.derive.calculus import Expr, derivative, logistic
+from hamilforge.gen.derive.lines import Lines
 
 
 def reverse(lines: Lines, results: Mapping[str, str], inputs: tuple[str, ...]) -> dict[str, str]:

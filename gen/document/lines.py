@@ -23,17 +23,7 @@ from hamilforge.gen.derive.arrays import (
     Transpose,
 )
 from hamilforge.gen.document.blocks import Formula
-from hamilforge.gen.program.ir import (
-    Apply,
-    Const,
-    Expr,
-    Function,
-    Line,
-    Reduce,
-    Ref,
-    Repeat,
-    Value,
-)
+from hamilforge.gen.program.ir import Apply, Const, Expr, Function, Line, Reduce, Ref, Repeat, Value
 
 
 def formulas(function: Function) -> Iterator[Formula]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from hamilforge.gen.derive import arrays
 from hamilforge.gen.derive.arrays import (
     Array,
-    Lines,
     LogSumExp,
     Map,
     Outer,
@@ -19,6 +18,7 @@ from hamilforge.gen.derive.arrays import (
     TotalProduct,
     operands,
 )
+from hamilforge.gen.derive.lines import Lines
 from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Repeat
 from hamilforge.gen.program.lower import lower
 

@@ -13,7 +13,6 @@ import sympy as sp
 from hamilforge.gen.derive.adjoint import slope
 from hamilforge.gen.derive.arrays import (
     Entry,
-    Lines,
     LogSumExp,
     Map,
     Piece,
@@ -22,6 +21,7 @@ from hamilforge.gen.derive.arrays import (
     Transpose,
     symbol,
 )
+from hamilforge.gen.derive.lines import Lines
 
 
 def forward(

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import sympy as sp
 
 from hamilforge.gen.derive.adjoint import slope
-from hamilforge.gen.derive.arrays import Lines, Map, Product, Transpose
+from hamilforge.gen.derive.arrays import Map, Product, Transpose
 from hamilforge.gen.derive.calculus import Expr, derivative
+from hamilforge.gen.derive.lines import Lines
 
 
 @dataclass(frozen=True, slots=True)

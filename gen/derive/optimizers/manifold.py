@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.expression import PROJECT, Expression
 from hamilforge.gen.declare.read_manifolds import GRADIENT, NEW, OTHER, POINT, RANDOM, TANGENT
-from hamilforge.gen.derive.arrays import Array, Lines, Piece, Product
+from hamilforge.gen.derive.arrays import Array, Piece, Product
+from hamilforge.gen.derive.lines import Lines
 
 #: The longest name that is made of those of the factors of a product.
 LONGEST = 24

@@ -16,7 +16,6 @@ from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.derive.arrays import (
     Identity,
     Line,
-    Lines,
     Map,
     MatrixCall,
     Piece,
@@ -26,6 +25,7 @@ from hamilforge.gen.derive.arrays import (
     symbol,
 )
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative
+from hamilforge.gen.derive.lines import Lines
 
 CHOOSE = FUNCTIONS[CHOICE]
 #: Functions of matrices that are linear.

@@ -19,8 +19,9 @@ from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_minimization import INDICES
 from hamilforge.gen.derive.adjoint import derivable, gradient
-from hamilforge.gen.derive.arrays import Array, Lines, Map, symbol
+from hamilforge.gen.derive.arrays import Array, Map, symbol
 from hamilforge.gen.derive.calculus import FUNCTIONS
+from hamilforge.gen.derive.lines import Lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,13 @@ from hamilforge.gen.emit.text import (
     wrapped,
 )
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.ir import Line, Program, Select, needed
+from hamilforge.gen.program.ir import Line, Select, needed
 from hamilforge.gen.program.lower import ONE
 from hamilforge.gen.program.optimizers.build import Derivation
 from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation
 from hamilforge.gen.program.optimizers.draws import draws
+from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.report import Report
 
 #: Names that the interface of an optimizer and the files around it use.

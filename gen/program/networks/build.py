@@ -18,7 +18,8 @@ from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive import arrays
 from hamilforge.gen.derive.adjoint import derivable, reverse
-from hamilforge.gen.derive.arrays import Array, Lines, Map, Piece
+from hamilforge.gen.derive.arrays import Array, Map, Piece
+from hamilforge.gen.derive.lines import Lines
 from hamilforge.gen.derive.networks.tangent import forward
 from hamilforge.gen.program.build_stages import build_stages
 from hamilforge.gen.program.cut import MOMENTS, Cut, between

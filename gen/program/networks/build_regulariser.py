@@ -14,7 +14,8 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import RATE, Name, Operation, walk
 from hamilforge.gen.derive.adjoint import derivable, gradient
-from hamilforge.gen.derive.arrays import Array, Lines
+from hamilforge.gen.derive.arrays import Array
+from hamilforge.gen.derive.lines import Lines
 from hamilforge.gen.program.cut import MOMENTS, Cut
 from hamilforge.gen.program.networks.network import Regulariser
 

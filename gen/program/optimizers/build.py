@@ -32,10 +32,11 @@ from hamilforge.gen.derive.optimizers.rotation import (
 from hamilforge.gen.derive.optimizers.system import System, derive_system, per_coordinate
 from hamilforge.gen.derive.scheme import Scheme, derive_scheme
 from hamilforge.gen.derive.symbols import h, p, parameter_symbol, q
-from hamilforge.gen.program.ir import Boundary, Function, Line, Program
+from hamilforge.gen.program.ir import Function, Line
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.functions import FunctionWriter
 from hamilforge.gen.program.optimizers.host import LAST_TIMES, HostWriter
+from hamilforge.gen.program.optimizers.optimizer import Boundary, Program
 
 
 @dataclass(frozen=True, slots=True)

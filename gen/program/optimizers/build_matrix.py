@@ -26,9 +26,10 @@ from hamilforge.gen.derive.optimizers.matrix_rule import (
     violation_steps,
 )
 from hamilforge.gen.program.cut import lower_line
-from hamilforge.gen.program.ir import Function, Host, Line, Program, names, with_line_names
+from hamilforge.gen.program.ir import Function, Line, names, with_line_names
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.manifold import build_manifold
+from hamilforge.gen.program.optimizers.optimizer import Host, Program
 
 #: Names that generated functions of matrices use for themselves.
 _TAKEN = frozenset(

@@ -24,11 +24,12 @@ from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy
 from hamilforge.gen.derive.optimizers.rotation import x
 from hamilforge.gen.derive.symbols import loss, n
 from hamilforge.gen.program.ir import Expr as IrExpr
-from hamilforge.gen.program.ir import Function, Host, Line, Program, Ref, entries, names
+from hamilforge.gen.program.ir import Function, Line, Ref, entries, names
 from hamilforge.gen.program.limits import finish
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.discretise import discretised_values
 from hamilforge.gen.program.optimizers.functions import ArrayWriter, Hoist
+from hamilforge.gen.program.optimizers.optimizer import Host, Program
 from hamilforge.gen.program.optimizers.step_values import (
     ArrayValue,
     StepValues,

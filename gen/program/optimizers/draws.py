@@ -9,19 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from hamilforge.gen.program.ir import (
-    Apply,
-    Expr,
-    Function,
-    Host,
-    Program,
-    Ref,
-    names,
-    needed,
-    parts,
-    with_parts,
-)
+from hamilforge.gen.program.ir import Apply, Expr, Function, Ref, names, needed, parts, with_parts
 from hamilforge.gen.program.lower import add, constant
+from hamilforge.gen.program.optimizers.optimizer import Host, Program
 
 ZERO = constant(0)
 

@@ -21,9 +21,10 @@ from hamilforge.gen.derive.optimizers.rotation import Rotated, is_last, last, pr
 from hamilforge.gen.derive.optimizers.system import System
 from hamilforge.gen.derive.scheme import Scheme, constant_values
 from hamilforge.gen.derive.symbols import Decay, Heat, Impulse, h, parameter_symbol, t
-from hamilforge.gen.program.ir import Function, Host, Line
+from hamilforge.gen.program.ir import Function, Line
 from hamilforge.gen.program.limits import finish
 from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.optimizers.optimizer import Host
 
 LAST_TIMES = tuple(last(symbol) for symbol in (h, rotation.t))
 

@@ -6,9 +6,10 @@ In: a declaration.  Out: its :class:`Program`, and in which array each of its un
 from __future__ import annotations
 
 from hamilforge.gen.declare.kinds import Discretised, Optimizer, Rule
-from hamilforge.gen.program.ir import Expr, Program
+from hamilforge.gen.program.ir import Expr
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.step_values import stored_name
 
 #: An optimizer of any form.

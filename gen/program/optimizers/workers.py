@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.noise import key_of
 from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL
 
 #: From a point, the number of a worker and that of a step, both from 0, to a gradient.

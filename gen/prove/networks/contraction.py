@@ -28,8 +28,9 @@ from scipy.optimize import minimize_scalar
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.expression import ENTRY, Operation, walk
-from hamilforge.gen.derive.arrays import Array, Lines, Map
+from hamilforge.gen.derive.arrays import Array, Map
 from hamilforge.gen.derive.calculus import Expr, derivative
+from hamilforge.gen.derive.lines import Lines
 from hamilforge.gen.derive.networks.words import (
     Diagonal,
     Matrix,

@@ -15,7 +15,8 @@ import numpy as np
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.shapes import written
-from hamilforge.gen.derive.arrays import Array, Lines
+from hamilforge.gen.derive.arrays import Array
+from hamilforge.gen.derive.lines import Lines
 from hamilforge.gen.derive.networks.words import NoWordsError, Words, jacobian, negative, transposed
 from hamilforge.gen.program.cut import lower_line
 from hamilforge.gen.program.interpret import run_lines

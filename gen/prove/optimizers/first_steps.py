@@ -13,7 +13,7 @@ import sympy as sp
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, written
 from hamilforge.gen.derive.symbols import LOSS
-from hamilforge.gen.program.ir import Program
+from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.symbolic_steps import LARGE, SymbolicSteps, decay
 
 #: Points before the first and the second step, and the gradients there.

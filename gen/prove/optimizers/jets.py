@@ -18,8 +18,8 @@ import numpy as np
 
 from hamilforge.gen.declare.functions import CONSTANTS, PRIMITIVE
 from hamilforge.gen.program.interpret import Algebra, run_function
-from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.optimizers.interpret import host_values
+from hamilforge.gen.program.optimizers.optimizer import Program
 
 
 class Jet:

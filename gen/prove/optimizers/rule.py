@@ -12,8 +12,9 @@ import sympy as sp
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
-from hamilforge.gen.program.ir import Program, Ref
+from hamilforge.gen.program.ir import Ref
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
+from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.programs import arrays_of
 from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps

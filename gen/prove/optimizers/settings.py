@@ -15,7 +15,7 @@ import mpmath
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.program.interpret import evaluate
-from hamilforge.gen.program.ir import Host
+from hamilforge.gen.program.optimizers.optimizer import Host
 from hamilforge.gen.program.precise import PRECISE_OR_NAN
 
 #: At most so many combinations of what is discrete, and at least so many settings.

@@ -18,7 +18,8 @@ from hamilforge.gen.declare.kinds import FLAG
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, written
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.interpret import Algebra, evaluate, run_lines
-from hamilforge.gen.program.ir import Function, Program
+from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.preparation import prepared
 
 #: How many operations an expression may have whose common factors are looked for.

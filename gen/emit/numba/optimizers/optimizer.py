@@ -21,18 +21,10 @@ from hamilforge.gen.emit.numba.printer import (
 from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.program.ir import (
-    Function,
-    Line,
-    Program,
-    Reduce,
-    names,
-    renamed,
-    squared_in,
-    with_names,
-)
+from hamilforge.gen.program.ir import Function, Line, Reduce, names, renamed, squared_in, with_names
 from hamilforge.gen.program.optimizers.draws import draws
 from hamilforge.gen.program.optimizers.factors import power_of, with_powers
+from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.preparation import NAMES as PREPARED_NAMES
 from hamilforge.gen.program.optimizers.preparation import prepared
 from hamilforge.gen.program.optimizers.ranges import within_range
