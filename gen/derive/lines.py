@@ -28,14 +28,7 @@ from hamilforge.gen.declare.expression import (
     parse,
 )
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.matrix_functions import (
-    ALONG,
-    COLUMNS,
-    IDENTITY,
-    ROWS,
-    UNIT,
-    joined,
-)
+from hamilforge.gen.declare.matrix_functions import ALONG, COLUMNS, IDENTITY, ROWS, UNIT, joined
 from hamilforge.gen.derive.arrays import (
     Array,
     Entry,

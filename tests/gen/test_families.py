@@ -133,6 +133,6 @@ def test_nothing_that_reads_or_finds_declarations_imports_sympy():
 
 
 def test_a_record_without_a_reader_fails_by_name():
-    broken = replace(families.KINDS[0], reader="declare.read_kinds:no_such_reader")
+    broken = replace(families.KINDS[0], reader="declare.read_optimizers:no_such_reader")
     with pytest.raises(AttributeError, match="no_such_reader"):
         broken.read()

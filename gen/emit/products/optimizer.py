@@ -19,14 +19,7 @@ from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.digests import runtime_digest
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, formulas, spelled, words
-from hamilforge.gen.emit.text import (
-    alone_header,
-    class_name,
-    escaped,
-    number,
-    tuple_text,
-    wrapped,
-)
+from hamilforge.gen.emit.text import alone_header, class_name, escaped, number, tuple_text, wrapped
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.ir import Line, Select, needed
 from hamilforge.gen.program.lower import ONE

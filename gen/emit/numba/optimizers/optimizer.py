@@ -12,12 +12,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import ClassVar
 
-from hamilforge.gen.emit.numba.printer import (
-    VECTORISED,
-    Float64Printer,
-    NumbaPrinter,
-    WidePrinter,
-)
+from hamilforge.gen.emit.numba.printer import VECTORISED, Float64Printer, NumbaPrinter, WidePrinter
 from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.requirements import Requirements
