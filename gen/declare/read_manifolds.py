@@ -14,9 +14,10 @@ from typing import Any
 
 from hamilforge.gen.declare import kinds, matrix_functions
 from hamilforge.gen.declare.errors import ExpressionError
-from hamilforge.gen.declare.expression import ELEMENTWISE, PROJECT, REDUCTIONS, Expression, parse
+from hamilforge.gen.declare.expression import ELEMENTWISE, PROJECT, REDUCTIONS, Expression
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import as_matrix, dimensions
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.read_parts import Find
 from hamilforge.gen.declare.reader import NAME, SYMBOL, Reader, shortened
 from hamilforge.gen.declare.shapes import POINT, infer_shape, written

@@ -20,11 +20,11 @@ from hamilforge.gen.declare.expression import (
     Name,
     Number,
     Operation,
-    parse,
     terms,
     walk,
 )
 from hamilforge.gen.declare.functions import CONSTANTS
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.read_parts import (
     Find,
     are_exact,

@@ -9,8 +9,9 @@ from typing import Any
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.expression import Expression, constant, parse
+from hamilforge.gen.declare.expression import Expression, constant
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.read_parts import Find, are_exact, parameters, reference
 from hamilforge.gen.declare.reader import Reader
 from hamilforge.gen.declare.shapes import SCALAR

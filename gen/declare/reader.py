@@ -20,15 +20,9 @@ from hamilforge.gen.declare.errors import (
     did_you_mean,
     key_text,
 )
-from hamilforge.gen.declare.expression import (
-    Expression,
-    approximation,
-    constant,
-    parse,
-    parse_condition,
-    parse_with_entries,
-)
+from hamilforge.gen.declare.expression import Expression, approximation, constant
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.parser import parse, parse_condition, parse_with_entries
 from hamilforge.gen.declare.shapes import Shapes, infer_shape, written
 from hamilforge.gen.declare.toml_source import KeyPath, Source
 

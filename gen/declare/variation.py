@@ -9,8 +9,9 @@ from typing import TypedDict
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, Problem, caret
-from hamilforge.gen.declare.expression import ELEMENTWISE, parse
+from hamilforge.gen.declare.expression import ELEMENTWISE
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.read_lattices import MOST_SITES
 from hamilforge.gen.declare.shapes import SCALAR, infer_shape
 

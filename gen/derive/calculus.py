@@ -18,8 +18,9 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.expression import Expression, Name, Node, Number, parse
+from hamilforge.gen.declare.expression import Expression, Name, Node, Number
 from hamilforge.gen.declare.functions import BY_NAME, CHOICE, CONSTANTS, TABLE
+from hamilforge.gen.declare.parser import parse
 
 #: A SymPy expression; SymPy carries no types.
 Expr: TypeAlias = Any

@@ -25,10 +25,10 @@ from hamilforge.gen.declare.expression import (
     Number,
     Operation,
     constant,
-    parse,
 )
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import ALONG, COLUMNS, IDENTITY, ROWS, UNIT, joined
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.derive.arrays import (
     Array,
     Entry,

@@ -16,7 +16,8 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen.declare.errors import ExpressionError
-from hamilforge.gen.declare.expression import numerical, parse
+from hamilforge.gen.declare.expression import numerical
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.exact.elimination import row_reduced
 
 Rational = Fraction | int

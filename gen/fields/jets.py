@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.fields.evaluation import evaluate
 from hamilforge.gen.fields.growth import Monomials
 from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS

@@ -26,15 +26,9 @@ from hamilforge.gen.declare.errors import (
     caret,
     did_you_mean,
 )
-from hamilforge.gen.declare.expression import (
-    ELEMENTWISE,
-    FUNCTIONS,
-    Name,
-    numerical,
-    parse,
-    walk,
-)
+from hamilforge.gen.declare.expression import ELEMENTWISE, FUNCTIONS, Name, numerical, walk
 from hamilforge.gen.declare.kinds import Head
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.shapes import SCALAR, infer_shape
 from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.derive.calculus import to_sympy

@@ -7,7 +7,8 @@ import sympy as sp
 
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.expression import parse, walk
+from hamilforge.gen.declare.expression import walk
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.derive.calculus import Coordinate, Total, to_sympy
 
 M, P = sp.Symbol("m", positive=True), Coordinate("p")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hamilforge.gen.declare.errors import ExpressionError
-from hamilforge.gen.declare.expression import Number, constant, parse
+from hamilforge.gen.declare.expression import Number, constant
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape
 
 

@@ -15,7 +15,7 @@ from hamilforge import templates
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
-from hamilforge.gen.declare.expression import parse
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.program.optimizers.programs import AnyOptimizer
 from hamilforge.gen.prove.optimizers.reductions import reduction_findings
 from hamilforge.gen.prove.optimizers.symbolic_steps import limit, number

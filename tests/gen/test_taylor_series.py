@@ -14,8 +14,8 @@ import sympy as sp
 from hamilforge.gen import families, pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import TABLE
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.read_taylor import order_of
 from hamilforge.gen.derive.calculus import FUNCTIONS, declared_derivative, to_sympy
 from hamilforge.gen.derive.integrators.field import derive_field

@@ -14,7 +14,7 @@ from hamilforge import listing, terminal
 from hamilforge.cli import main
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ExpressionError, caret
-from hamilforge.gen.declare.expression import parse
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.prove.report import _same
 

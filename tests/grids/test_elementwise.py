@@ -17,8 +17,8 @@ import torch
 from numba import njit
 
 from hamilforge.gen import pipeline, products
-from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, DECLARABLE, PRIMITIVE, TABLE
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.derive.calculus import derivative, to_sympy
 from hamilforge.gen.document.formats import LatexPrinter
 from hamilforge.gen.emit.numba.arrays import EntryPrinter

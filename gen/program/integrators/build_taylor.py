@@ -15,8 +15,8 @@ from functools import cache, reduce
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import BY_NAME
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.derive.calculus import FUNCTIONS, declared_derivative, to_sympy
 from hamilforge.gen.derive.integrators.lattice import LatticeField
 from hamilforge.gen.derive.integrators.vector_field import VectorField

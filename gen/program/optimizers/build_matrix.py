@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.kinds import FREE, MatrixOptimizer, MatrixRule, Parameter
 from hamilforge.gen.declare.memory import remembered
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.derive.arrays import Array, symbol
 from hamilforge.gen.derive.calculus import Expr, to_sympy
 from hamilforge.gen.derive.optimizers.manifold_steps import KEEP, flow_steps

@@ -17,14 +17,7 @@ from types import MappingProxyType
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret, key_text
-from hamilforge.gen.declare.expression import (
-    AVERAGE,
-    NOISE,
-    REDUCTIONS,
-    Expression,
-    Name,
-    walk,
-)
+from hamilforge.gen.declare.expression import AVERAGE, NOISE, REDUCTIONS, Expression, Name, walk
 from hamilforge.gen.declare.kinds import (
     FLAG,
     ZERO_IN_DOMAIN,

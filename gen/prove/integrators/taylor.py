@@ -21,8 +21,8 @@ from typing import Any
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import TABLE, Elementwise
+from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.read_taylor import order_of
 from hamilforge.gen.derive.calculus import FUNCTIONS, to_sympy
 from hamilforge.gen.derive.integrators.vector_field import VectorField
