@@ -9,6 +9,7 @@ import pytest
 import sympy
 
 import hamilforge as hf
+from tests.samples import diagonal
 
 from .loops import product_of
 from .worker_problem import START, near, slope
@@ -121,9 +122,10 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("mode", ["together", "apart"])
-@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize(
+    ("name", "mode", "size"),
+    [*diagonal(LIMITS, ["together", "apart"], [2]), *diagonal(LIMITS, ["apart", "together"], [4])],
+)
 def test_workers_on_a_parabola_grow_from_the_limit_that_is_proved(
     name: str, mode: str, size: int
 ) -> None:
