@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from hamilforge import reproduce_command, templates
 from hamilforge.gen.declare.visible import visible_lines
 from hamilforge.terminal import complain, degrade, of_sizes, say
-from hamilforge.typed import number, sized, whole_number
+from hamilforge.typed import number, positive, sized, whole_number
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -190,7 +190,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--case", help="only cases whose text contains this")
-    bench.add_argument("--rounds", type=whole_number, help="interleaved rounds, at least 20")
+    bench.add_argument(
+        "--rounds", type=positive, help="interleaved rounds, 20 or more for what counts"
+    )
 
     reproduce_command.arguments(
         command("reproduce", reproduce_command.run, "Run a paper's experiment with its settings.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hamilforge import terminal
-from hamilforge.typed import number, whole_number
+from hamilforge.typed import number, positive, whole_number
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", action="append", default=[], help="one of its data sets")
     parser.add_argument("--network", action="append", default=[], help="one of its networks")
     parser.add_argument("--seeds", type=whole_number, default=1, help="how many seeds, from 0")
-    parser.add_argument("--iterations", type=whole_number, help="instead of the published number")
+    parser.add_argument("--iterations", type=positive, help="instead of the published number")
     parser.add_argument("--time", type=number, help="the sum of the steps")
     parser.add_argument(
         "--optimizer",

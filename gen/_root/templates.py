@@ -20,7 +20,7 @@ def write(kind: str, name: str) -> Path:
         DeclarationError: an unknown kind, a bad name, or the file exists.
     """
     from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
-    from hamilforge.gen.declare.reader import NAME
+    from hamilforge.gen.declare.reader import NAME, OF_NAMES
 
     if kind not in kinds():
         raise DeclarationError.single(
@@ -29,9 +29,7 @@ def write(kind: str, name: str) -> Path:
             + did_you_mean(kind, kinds()),
         )
     if not NAME.fullmatch(name):
-        raise DeclarationError.single(
-            "", f"'{name}' is no name: lower-case letters, digits and single underscores"
-        )
+        raise DeclarationError.single("", f"'{name}' is no name: {OF_NAMES}")
     text = (_FOLDER / f"{kind}.toml").read_text(encoding="utf-8")
     path = Path(f"{name}.toml")
     try:

@@ -21,6 +21,14 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> int:
+    """``20``, from 1 on."""
+    found = whole_number(text)
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"'{text}': a positive whole number was expected")
+    return found
+
+
 def number(text: str) -> float:
     """``0.1``."""
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):

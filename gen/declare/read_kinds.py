@@ -10,7 +10,7 @@ from hamilforge.gen import families
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import did_you_mean
 from hamilforge.gen.declare.read_parts import Find
-from hamilforge.gen.declare.reader import NAME, Reader
+from hamilforge.gen.declare.reader import NAME, OF_NAMES, Reader
 from hamilforge.gen.declare.toml_source import Source
 
 
@@ -44,11 +44,7 @@ def read(source: Source, find: Find) -> kinds.Declaration:
 def _head(reader: Reader) -> kinds.Head:
     name = reader.text("name")
     if name and not NAME.fullmatch(name):
-        reader.problem(
-            f"'{name}' is no name: lower-case letters, digits and single underscores, "
-            "a letter first",
-            "name",
-        )
+        reader.problem(f"'{name}' is no name: {OF_NAMES}", "name")
     claims = reader.table("claims")
     for key, value in claims.items():
         texts = isinstance(value, list) and all(isinstance(text, str) for text in value)

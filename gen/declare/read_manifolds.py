@@ -19,7 +19,7 @@ from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import as_matrix, dimensions
 from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.read_parts import Find
-from hamilforge.gen.declare.reader import NAME, SYMBOL, Reader, shortened
+from hamilforge.gen.declare.reader import NAME, OF_NAMES, SYMBOL, Reader, shortened
 from hamilforge.gen.declare.shapes import POINT, infer_shape, written
 
 #: What matrices may be handed to.
@@ -311,7 +311,7 @@ def _named(reader: Reader, table: str) -> list[str]:
         if NAME.fullmatch(name) and SYMBOL.fullmatch(name):
             names.append(name)
         else:
-            message = f"'{name}' is no name: lower-case letters, digits and single underscores"
+            message = f"'{name}' is no name: {OF_NAMES}"
             reader.problem(message, table, name)
     return names
 

@@ -27,6 +27,8 @@ from hamilforge.gen.declare.shapes import Shapes, infer_shape, written
 from hamilforge.gen.declare.toml_source import KeyPath, Source
 
 NAME = re.compile(r"[a-z](?:_?[a-z0-9])*_?")
+#: What a name is.
+OF_NAMES = "lower-case letters, digits and single underscores, a letter first"
 SYMBOL = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*")
 #: What a declaration may leave empty.
 MAY_BE_EMPTY = (("title",), ("reference",))

@@ -102,7 +102,7 @@ class Watch:
                 f"the states between t = {span.start:.6g} and {span.end:.6g}, among which events "
                 "are looked for, were not found; try smaller tolerances", span.start, 0, lost,
             )  # fmt: skip
-        step = Step(product, span, self._row, series)
+        step = Step(product, span, self._row, series, y)
         zeros: list[tuple[float, int, Floats]] = []
         follows = span.start == self._end
         self._end, self._direction = span.end, math.copysign(1.0, span.h)

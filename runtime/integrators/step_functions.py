@@ -71,7 +71,9 @@ class Span:
 class Step:
     """A step that was taken, theta going from 0 to 1 on it."""
 
-    def __init__(self, product: ModuleType, span: Span, row: Floats, series: Floats) -> None:
+    def __init__(
+        self, product: ModuleType, span: Span, row: Floats, series: Floats, end: Floats
+    ) -> None:
         """A step.
 
         Args:
@@ -79,8 +81,9 @@ class Step:
             span: where it is.
             row: the parameters.
             series: rows whose first columns hold the polynomial; functions write into the others.
+            end: the state at its end, which the polynomial meets to rounding.
         """
-        self.span = span
+        self.span, self._end = span, end.copy()
         self._product: Any = product
         self._row, self._series = row, series
         self._curve = series[: product.DEGREE + 1, : product.SIZE].copy()
@@ -95,8 +98,8 @@ class Step:
 
     def state(self, theta: float) -> Floats:
         """The state at a place, `(components,)`."""
-        state: Floats = theta**self._powers @ self._curve
-        return state
+        state: Floats = self._end if theta == 1.0 else theta**self._powers @ self._curve
+        return state.copy()
 
     def value(self, event: Event, theta: float, state: Floats | None = None) -> float:
         """A function at a place.
@@ -160,6 +163,7 @@ class Step:
     def _samples(self, event: Event, begin: float, length: float) -> Floats:
         thetas = begin + length * nodes()
         states = thetas[:, None] ** self._powers @ self._curve
+        states[thetas == 1.0] = self._end
         pairs = zip(thetas, states, strict=True)
         return np.array([self.value(event, theta, state) for theta, state in pairs])
 
@@ -235,6 +239,8 @@ def places(event: Event, step: Step, near: float) -> list[Place]:
         else:
             rows = event_roots.places(coefficients)
             of_samples = event.place is None
+            if of_samples:  # at the ends the function itself is known
+                rows[0, 1], rows[-1, 1] = samples[0], samples[-1]
             blur = (_AGREEMENT if of_samples else _ROUNDING) * float(abs(coefficients).sum())
         found += [
             Place(step, begin + length * theta, value, _ROUNDING * size, blur, piece)

@@ -19,6 +19,8 @@ from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators.integrator import integrate
 from hamilforge.runtime.integrators.solution import Floats, Solution, brief
 
+#: Steps of a trajectory that is drawn.
+MOST_STEPS = 1e8
 #: Work and precision are measured at ``h / 2**k`` for these k, over this part of the time.
 HALVINGS, PART = range(-2, 4), 0.2
 #: How often a step is timed, and over how many steps at least.
@@ -56,6 +58,11 @@ def draw(title: str, products: Sequence[ModuleType], request: Request, picture: 
     names = products[0].COMPONENTS
     if request.section and request.section not in names:
         raise ValueError(f"no component '{request.section}'; there are {', '.join(brief(names))}")
+    if not (request.h > 0 and 0 < request.time / request.h < MOST_STEPS):
+        raise ValueError(
+            f"steps of h = {request.h:g} over a time of {request.time:g}: positive numbers were "
+            f"expected, with less than {MOST_STEPS:.0e} steps"
+        )
     runs = [_run(product, request.h, request.time) for product in products]
     panels: list[Any] = [_portrait]
     if hasattr(products[0], "along_energy"):

@@ -244,7 +244,13 @@ class Pass:
             count = part.stop - part.start
             ends = self.ends[:-1] if self._product.RUNNING else self.ends
             # copies: what the loss does with them is its own affair
-            losses, returned = loss(*(end[part].copy("K") for end in ends), part)
+            both = loss(*(end[part].copy("K") for end in ends), part)
+            if not isinstance(both, tuple | list) or len(both) != 2:
+                raise ValueError(
+                    f"the loss gives {both!r}; the losses of the samples, or None, and the "
+                    "costates were expected, (losses, costates)"
+                )
+            losses, returned = both
             if losses is not None:
                 if self.losses is None:
                     self.losses = np.zeros(self._count)

@@ -62,8 +62,6 @@ class DescentRun:
         self._space = FlatSpace() if space is None else space
         self._product, self._evaluate, self._callback = product, evaluate, callback
         self._limit, self._tolerance = stopping(given, tol)
-        if not self._tolerance >= 0:
-            raise ValueError(f"gtol = {self._tolerance:g}: a number from 0 on was expected")
         self._drawn = product.DRAWN
         seed = whole_number("seed", given.pop("seed", 0), least=0) if self._drawn else 0
         self._generator = np.random.default_rng(seed)

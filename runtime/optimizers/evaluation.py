@@ -45,7 +45,13 @@ class Evaluator:
         """The value and the gradient."""
         self.gradients += 1
         if self._jac is True:
-            value, gradient = self._value(x)
+            both = self._value(x)
+            if not isinstance(both, tuple | list) or len(both) != 2:
+                raise ValueError(
+                    f"with jac=True the function gives {both!r}; its value and its gradient were "
+                    "expected, (value, gradient)"
+                )
+            value, gradient = both
         else:
             value = self._value(x)
             gradient = self._gradient(x)
@@ -135,7 +141,10 @@ def stopping(given: dict[str, Any], tol: float | None) -> tuple[int, float]:
     iterations = 1000 if limit is None else whole_number("maxiter", limit, least=0)
     chosen = gtol if gtol is not None else 1e-6 if tol is None else tol
     name = "tol" if gtol is None and tol is not None else "gtol"
-    return iterations, real_number(name, chosen)
+    tolerance = real_number(name, chosen)
+    if not tolerance >= 0:
+        raise ValueError(f"{name} = {tolerance:g}: a number from 0 on was expected")
+    return iterations, tolerance
 
 
 def stopped(callback: Callback | None, x: Vector, value: Any) -> bool:

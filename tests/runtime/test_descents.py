@@ -388,7 +388,7 @@ def test_errors_of_the_users_function_are_the_users() -> None:
         ("itoh_abe", {"batched": True}, r"\(problems, n\) was expected"),
         ("itoh_abe", {"maxiter": -1}, "maxiter"),
         ("itoh_abe", {"gtol": -1}, "gtol = -1: a number from 0 on"),
-        ("itoh_abe", {"tol": float("nan")}, "gtol = nan"),
+        ("itoh_abe", {"tol": float("nan")}, "^tol = nan: a number from 0 on"),
     ],
 )
 def test_what_may_not_be_said(method: str, options: dict[str, Any], message: str) -> None:

@@ -631,3 +631,40 @@ def test_no_step_with_a_zero_is_passed_over(planet):
     beside = solution(events=(*LOOKED_FOR, lambda t, y: 1.0))  # looked at on every step
     for one, other in zip(alone.t_events, beside.t_events, strict=False):
         assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("method", ["taylor", "dormand_prince54", "kvaerno43"])
+@pytest.mark.parametrize("form", ["the time", "a multiple", "the state"])
+def test_a_python_function_that_is_zero_at_the_end_of_the_run_ends_it(method, form):
+    """Whatever the time, and however it is written; its value there is no interpolation's."""
+    for time in np.arange(1, 30) / 7:
+        end = hf.integrate("pendulum", method, [1.0, 0.0], (0, time), rtol=1e-9).y[-1]
+        event = {
+            "the time": lambda t, _, time=time: t - time,
+            "a multiple": lambda t, _, time=time: 3 * (t - time) + (t - time) ** 3,
+            "the state": lambda _, y, end=end: y[0] - end[0],
+        }[form]
+        event.terminal = 1 if form != "the state" else 9
+        run = hf.integrate("pendulum", method, [1.0, 0.0], (0, time), rtol=1e-9, events=event)
+        assert run.t_events[0][-1] == pytest.approx(time, abs=1e-12)
+        assert run.status == int(form != "the state")
+
+
+def test_a_run_that_goes_on_at_each_of_its_events_finds_them_all_once():
+    random = np.random.default_rng(1)
+    for _ in range(12):
+        a, b, shift, level = 2 * random.standard_normal(4)
+
+        def wave(t, y, a=a, b=b, shift=shift, level=level):
+            return math.sin(a * y[0] + b * y[1] + shift) + math.tanh(level)
+
+        whole = hf.integrate("pendulum", "taylor", [1.0, 0.0], (0, 10), rtol=1e-9,
+                             events=wave)  # fmt: skip
+        wave.terminal = True
+        time, state, zeros = 0.0, [1.0, 0.0], []
+        while time < 10 and len(zeros) < 200:
+            run = hf.integrate("pendulum", "taylor", state, (time, 10), rtol=1e-9,
+                               events=wave)  # fmt: skip
+            time, state = run.t[-1], run.y[-1]
+            zeros += [time] * run.status
+        assert zeros == pytest.approx(whole.t_events[0], abs=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+import hamilforge as hf
 from hamilforge.runtime.optimizers.minimize import method, minimize
 from tests.optimizers import ASSIGNED, ELEMENTWISE, MECHANICAL
 from tests.samples import covered
@@ -326,3 +328,18 @@ def test_an_unknown_method_is_named_with_the_nearest_known() -> None:
 
     with pytest.raises(DeclarationError, match="did you mean"):
         minimize(quadratic, start(3), method=NAME + "x", jac=quadratic_gradient)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tol": -1}, "^tol = -1: a number from 0 on was expected"),
+        ({"options": {"gtol": math.nan}}, "^gtol = nan: a number from 0 on was expected"),
+        ({"options": 5}, "options = 5: names with values were expected"),
+        ({"jac": True}, r"with jac=True the function gives 5.0; .* \(value, gradient\)"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments: Any, message: str) -> None:
+    chosen = {"jac": lambda x: 2 * x, "method": "heavy_ball"} | arguments
+    with pytest.raises(ValueError, match=message):
+        hf.minimize(lambda x: float(x @ x), [1.0, 2.0], **chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +143,8 @@ def minimize(
     known = ("tol", "callback", "options", "bounds", "constraints", "hess", "hessp")
     arguments = {name: options.pop(name) for name in known if name in options}
     given = arguments.pop("options", None) or {}
+    if not isinstance(given, Mapping):
+        raise ValueError(f"options = {given!r}: names with values were expected")
     if twice := [name for name in given if name in options]:
         raise ValueError(f"{', '.join(twice)} in options and beside them: say it once")
     chosen = {**given, **options}

@@ -140,7 +140,9 @@ def _flows(field: VectorField, method: kinds.Splitting) -> Flows:
     timed = [any(value.has(t) for value in part.values) for part in field.parts]
     damped = field.friction != 0
     letters = {flow.letter for flow in scheme.flows}
-    if (any(timed) or damped) and not letters & {"D", "BD"}:
+    if damped and not letters & {"D", "BD"}:
+        raise _refuse(method, "no flow takes up the friction of the problem: D or BD")
+    if any(timed) and not letters & {"D", "BD"}:
         raise _refuse(method, "no flow advances the time, which the problem depends on: D or BD")
     if timed[1] and "BD" in letters:
         raise _refuse(
