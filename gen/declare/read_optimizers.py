@@ -5,14 +5,18 @@ In: a reader of a declaration, its head, and what finds others.  Out: the record
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from hamilforge.gen.declare import kinds, read_matrix_rules, read_problems, read_rules, read_systems
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, REDUCTIONS, Expression
-from hamilforge.gen.declare.read_parts import Find, hyperparameters, reference, scope
+from hamilforge.gen.declare.read_parts import (
+    Find,
+    hyperparameters,
+    reference,
+    scope,
+    settings_of,
+)
 from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.read_schemes import splitting
 from hamilforge.gen.declare.reader import MEANINGS, Reader, shortened
@@ -117,7 +121,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     inner = {parameter.name for parameter in (*system.parameters, *own)} | {"h"}
     types = {name: SCALAR for name in inner - {"h"}}
     types |= {parameter.name: SCALAR for parameter in numbers}
-    settings = _settings(reader, table, inner, types)
+    settings = settings_of(reader, table, inner, types)
     buffer, buffer_value = _state(reader, types)
     over = scope(reader)
     if isinstance(method, kinds.Update):
@@ -138,36 +142,6 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     others = reductions(reader, alone.numbers, alone.unknowns, find)
     reader.finish()
     return replace(alone, reductions=others)
-
-
-def _settings(
-    reader: Reader, table: Mapping[str, Any], inner: set[str], types: dict[str, kinds.Shape]
-) -> tuple[tuple[str, Expression], ...]:
-    """``[set]``: what h and the parameters of system and method are; each may use those before.
-
-    Args:
-        reader: the file.
-        table: what it says.
-        inner: the names that may be set.
-        types: of the names that may be used; those that are set are noted.
-    """
-    settings = []
-    for name, text in table.items():
-        if name not in inner:
-            reader.problem(
-                f"'{name}' is no parameter of the system or the method; expected one of "
-                f"{', '.join(sorted(inner))}" + did_you_mean(name, inner),
-                "set",
-                name,
-            )
-        value = reader.expression(text, "set", name)
-        reader.typed(value, SCALAR, types, ELEMENTWISE, "set", name)
-        types[name] = SCALAR
-        if value:
-            settings.append((name, value))
-    if "h" not in table:
-        reader.problem("the step h must be set", "set")
-    return tuple(settings)
 
 
 def _on_manifold(reader: Reader, head: kinds.Head, find: Find) -> kinds.ManifoldOptimizer:
@@ -204,7 +178,7 @@ def _on_manifold(reader: Reader, head: kinds.Head, find: Find) -> kinds.Manifold
     inner = {parameter.name for parameter in system.parameters} | {"h"}
     types = {name: SCALAR for name in inner - {"h"}}
     types |= {parameter.name: SCALAR for parameter in numbers}
-    settings = _settings(reader, table, inner, types)
+    settings = settings_of(reader, table, inner, types)
     reader.finish()
     return kinds.ManifoldOptimizer(
         head, system, method, numbers, settings, manifold, metric, retraction, transport

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +11,7 @@ import mpmath
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
-from hamilforge.gen.declare.expression import DIGITS, Expression, numerical
+from hamilforge.gen.declare.expression import DIGITS, ELEMENTWISE, Expression, numerical
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.reader import Reader, inside, shortened
 from hamilforge.gen.declare.shapes import SCALAR
@@ -416,3 +416,41 @@ def scope(reader: Reader) -> str:
             "scope",
         )
     return over
+
+
+def settings_of(
+    reader: Reader,
+    table: Mapping[str, Any],
+    inner: Collection[str],
+    types: dict[str, Shape],
+    stepped: bool = True,
+) -> tuple[tuple[str, Expression], ...]:
+    """``[set]``: what h and the parameters of system and method are; each may use those before.
+
+    Args:
+        reader: the file.
+        table: what it says.
+        inner: the names that may be set.
+        types: of the names that may be used; those that are set are noted.
+        stepped: whether there is a step, which must be set.
+
+    Returns:
+        Names and values, in their order.
+    """
+    settings = []
+    for name, text in table.items():
+        if name not in inner:
+            reader.problem(
+                f"'{name}' is no parameter of the system or the method; expected one of "
+                f"{', '.join(sorted(inner))}" + did_you_mean(name, inner),
+                "set",
+                name,
+            )
+        value = reader.expression(text, "set", name)
+        reader.typed(value, SCALAR, types, ELEMENTWISE, "set", name)
+        types[name] = SCALAR
+        if value:
+            settings.append((name, value))
+    if "h" not in table and stepped:
+        reader.problem("the step h must be set", "set")
+    return tuple(settings)

@@ -41,6 +41,7 @@ from hamilforge.gen.declare.read_parts import (
     place_of,
     real_values,
     scope,
+    settings_of,
 )
 from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.read_rules import (
@@ -472,27 +473,12 @@ def _settings(
 ) -> tuple[tuple[str, Expression], ...]:
     """``[set]``: h and the parameters of system and method, in hyper-parameters and n."""
     types = {entry.name: SCALAR for entry in numbers} | dict.fromkeys((*schedules, "n"), SCALAR)
-    settings = []
     table = reader.table("set")
-    for name, text in table.items():
-        if name not in inner:
-            reader.problem(
-                f"'{name}' is no parameter of the system or the method; expected one of "
-                f"{', '.join(sorted(inner))}" + did_you_mean(name, inner),
-                "set",
-                name,
-            )
-        value = reader.expression(text, "set", name)
-        reader.typed(value, SCALAR, types, ELEMENTWISE, "set", name)
-        types[name] = SCALAR
-        if value:
-            settings.append((name, value))
-    if "h" not in table and stepped:
-        reader.problem("the step h must be set", "set")
+    settings = settings_of(reader, table, inner, types, stepped)
     for name in inner[:-1]:
         if name not in table and name not in types:
             reader.problem(f"'{name}' must be set, or be a hyper-parameter", "set")
-    return tuple(settings)
+    return settings
 
 
 def _check_update(reader: Reader, method: kinds.StateUpdate, inner: list[str]) -> None:

@@ -102,6 +102,27 @@ def real_array(name: str, value: Any) -> NDArray[np.float64]:
     return np.array(array, np.float64)
 
 
+def pair(name: str, value: Any, wanted: str) -> tuple[Any, Any]:
+    """Two things that a function of the user's gives together.
+
+    Args:
+        name: what gives them, as messages call it.
+        value: what it gave.
+        wanted: what was expected.
+
+    Returns:
+        Both.
+
+    Raises:
+        ValueError: there are not two.
+    """
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} gives {value!r}; {wanted}") from None
+    return first, second
+
+
 def all_finite(array: NDArray[Any]) -> bool:
     """Whether all entries are finite; of few entries in a tenth of the time that NumPy takes."""
     if array.size <= 32:

@@ -98,8 +98,10 @@ class Step:
 
     def state(self, theta: float) -> Floats:
         """The state at a place, `(components,)`."""
-        state: Floats = self._end if theta == 1.0 else theta**self._powers @ self._curve
-        return state.copy()
+        if theta == 1.0:
+            return self._end.copy()
+        state: Floats = theta**self._powers @ self._curve
+        return state
 
     def value(self, event: Event, theta: float, state: Floats | None = None) -> float:
         """A function at a place.

@@ -19,6 +19,7 @@ import numpy as np
 
 from hamilforge.runtime.core.blas_threads import one_blas_thread
 from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.numbers import pair
 from hamilforge.runtime.core.threads import in_threads
 from hamilforge.runtime.networks import checkpoints
 from hamilforge.runtime.networks.network_arguments import check_return, fitting
@@ -66,6 +67,11 @@ class Given:
     values: Sequence[Any]
     steps: Floats
     t0: float
+
+
+_OF_LOSSES = (
+    "the losses of the samples, or None, and the costates were expected, (losses, costates)"
+)
 
 
 class Pass:
@@ -244,13 +250,8 @@ class Pass:
             count = part.stop - part.start
             ends = self.ends[:-1] if self._product.RUNNING else self.ends
             # copies: what the loss does with them is its own affair
-            both = loss(*(end[part].copy("K") for end in ends), part)
-            if not isinstance(both, tuple | list) or len(both) != 2:
-                raise ValueError(
-                    f"the loss gives {both!r}; the losses of the samples, or None, and the "
-                    "costates were expected, (losses, costates)"
-                )
-            losses, returned = both
+            given = loss(*(end[part].copy("K") for end in ends), part)
+            losses, returned = pair("the loss", given, _OF_LOSSES)
             if losses is not None:
                 if self.losses is None:
                     self.losses = np.zeros(self._count)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, approx_fprime
 
-from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
+from hamilforge.runtime.core.numbers import pair, real_array, real_number, whole_number
 
 Vector = NDArray[np.float64]
 Callback = Callable[..., Any]
@@ -45,13 +45,8 @@ class Evaluator:
         """The value and the gradient."""
         self.gradients += 1
         if self._jac is True:
-            both = self._value(x)
-            if not isinstance(both, tuple | list) or len(both) != 2:
-                raise ValueError(
-                    f"with jac=True the function gives {both!r}; its value and its gradient were "
-                    "expected, (value, gradient)"
-                )
-            value, gradient = both
+            wanted = "its value and its gradient were expected, (value, gradient)"
+            value, gradient = pair("with jac=True the function", self._value(x), wanted)
         else:
             value = self._value(x)
             gradient = self._gradient(x)

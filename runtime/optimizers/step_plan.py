@@ -20,9 +20,8 @@ from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.optimizers.clock import Clock
 from hamilforge.runtime.optimizers.noise import Noise
 
-#: How many places are remembered, for each gradient and for all tensors together: new ones come to
-#: lie where old ones did.
-_MOST_PLACES = 32
+#: For each gradient, how many places are remembered: a new one comes to lie where an old one did.
+_MOST_APART = 32
 Tensors = list[torch.Tensor]
 Addresses = NDArray[np.uintp]
 Groups = list[dict[str, Any]]
@@ -80,10 +79,8 @@ class Standing:
         self._spans, self._lengths = spans[: len(self.fixed)], spans[len(self.fixed) :]
         here = [tensor.device.type == "cpu" for tensor in (*self.fixed, *grads)]
         self._stored = np.array(here) & (spans > 0)
-        #: Where parameters and buffers lay in the last step that was looked at.
+        #: Where parameters and buffers lay in the step before.
         self._written = b""
-        #: Where all tensors lay in steps that were let pass.
-        self._patterns: set[bytes] = set()
         #: Addresses and lengths of gradients that share nothing with them.
         self._apart: set[tuple[int, int]] = set()
 
@@ -131,8 +128,7 @@ class Standing:
         Args:
             grads: the gradients.
             check: refuses memory that is shared; called where it may be: where parameters or
-                buffers have moved, or a gradient may lie in one of them, and all do not lie where
-                they did in a step that was let pass.
+                buffers lie elsewhere than in the step before, or a gradient may lie in one of them.
             beside_kernels: whether kernels run anyway.
 
         Returns:
@@ -142,22 +138,16 @@ class Standing:
             RuntimeError: a storage was released.
         """
         places = addresses([*self.fixed, *grads], beside_kernels)
-        pattern = places.tobytes()
-        if pattern in self._patterns:
-            return places
         written, read = places[: len(self.fixed)], places[len(self.fixed) :]
         here = written.tobytes()
         parts = [*zip(read.tolist(), self._lengths.tolist(), strict=True)]
         if here == self._written and self._apart.issuperset(parts):
-            if len(self._patterns) >= _MOST_PLACES:
-                self._patterns.clear()
-            self._patterns.add(pattern)
             return places
         if not places[self._stored].all():
             raise RuntimeError("a tensor has entries, but its storage was released")
         if self._written not in (b"", here) or self._may_lie_inside(written, read):
             check()
-        if here != self._written or len(self._apart) > _MOST_PLACES * len(grads):
+        if here != self._written or len(self._apart) > _MOST_APART * len(grads):
             self._apart.clear()
         self._written = here
         self._apart.update(parts)
