@@ -122,8 +122,8 @@ def load_made(
             what = "a field" if isinstance(declaration, kinds.Field) else "no optimizer"
             raise DeclarationError.single(
                 declaration.head.source.where,
-                f"'{declaration.head.name}' is {what}: code is made of it with a method, as in "
-                "--method rk4",
+                f"'{declaration.head.name}' is {what}: code is made of it with a method, such as "
+                "rk4",
             )
         return (declaration,)
     declaration = catalogue.load(name, families.kinds_of(*families.made_with_methods()))
@@ -245,7 +245,7 @@ def understood(
         DeclarationError: this derivation or proof is not known, or takes too long.
         InternalError: anything else went wrong.
     """
-    named = " with ".join(f"'{declaration.head.name}'" for declaration in declarations)
+    named = " with ".join(map(kinds.named, declarations))
     where = ", ".join(dict.fromkeys(declaration.head.source.where for declaration in declarations))
     size = sum(len(declaration.head.source.data) for declaration in declarations)
     seconds = budget.whole(size) * factor

@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hamilforge import reproduce_command, templates
 from hamilforge.gen.declare.visible import visible_lines
@@ -71,8 +71,31 @@ def argv_text(argv: Sequence[str] | None) -> str:
     return shlex.join(sys.argv[1:] if argv is None else argv)
 
 
+class _Once(argparse.Action):
+    """An argument with one value; of two, none is dropped without a word."""
+
+    given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value."""
+        if self.given:
+            raise argparse.ArgumentError(self, "is given twice")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints show every character of what was typed."""
+    """A parser for one command line, whose complaints show every character of what was typed."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.register("action", None, _Once)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         super()._print_message(visible_lines(message), file)

@@ -60,7 +60,8 @@ def show(
     if is_any(choices):
         raise DeclarationError.single(
             declaration.head.source.where,
-            "an activation and controls by stage are shown of a field with a method",
+            "an activation, sizes and controls by stage are shown of a field with a method, an "
+            "order of a problem with Taylor's",
         )
     card = pipeline.check(declaration)
     return told(lambda: derivation.tell(declaration, card), declaration)

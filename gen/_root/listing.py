@@ -68,7 +68,10 @@ def table(kind: str | None, where: str | None) -> str:
             grid.add_row(*map(terminal.cell, texts))
     for name in test.names if test is not None else ():
         if name not in known:
-            raise _refuse(f"no property is named '{name}'" + did_you_mean(name, known))
+            raise _refuse(
+                f"no property is named '{name}'"
+                + (did_you_mean(name, known) or f"; there are {', '.join(sorted(known))}")
+            )
     console = terminal.console(file=io.StringIO(), width=120)
     console.print(grid)
     stream = console.file

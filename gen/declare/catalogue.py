@@ -116,11 +116,17 @@ def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
         folder, file = root() / families.named(candidate).folder, f"{bare}.toml"
         if os.path.exists(folder / file) and file in _files(folder):  # as it is written
             return folder / file
+    expected = " or ".join(candidates) if wanted or kind else "declaration"
+    declared = [other for other in families.names() if bare in names(other)]
     known = [stem for candidate in candidates for stem in names(candidate)]
     raise DeclarationError.single(
         "",
-        f"no {' or '.join(candidates)} is named '{name}'; a path to a declaration ends in .toml"
-        + did_you_mean(bare, known),
+        f"no {expected} is named '{bare}'; a path to a declaration ends in .toml"
+        + (
+            f"; '{bare}' is declared as {' and as '.join(declared)}"
+            if declared
+            else did_you_mean(bare, known)
+        ),
     )
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
-from hamilforge.gen.declare.kinds import Head, Shape
+from hamilforge.gen.declare.kinds import Declaration, Shape, named
 from hamilforge.gen.derive.arrays import (
     Array,
     Entry,
@@ -92,12 +92,14 @@ def _with_one(line: Line, seed: sp.Symbol) -> Line:
 
 
 @contextlib.contextmanager
-def derivable(head: Head) -> Iterator[None]:
+def derivable(declaration: Declaration) -> Iterator[None]:
     """What has no derivative is an error of the declaration."""
     try:
         yield
     except NotDerivableError as error:
-        raise DeclarationError.single(head.source.where, f"'{head.name}': {error}") from error
+        raise DeclarationError.single(
+            declaration.head.source.where, f"{named(declaration)}: {error}"
+        ) from error
 
 
 class _Reverse:

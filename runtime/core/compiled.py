@@ -34,6 +34,11 @@ class Compiled:
         self._product, self._dtype = product, dtype
         self._sizes, self._parameters = MappingProxyType(sizes), MappingProxyType(parameters)
 
+    def __repr__(self) -> str:
+        chosen = {**self._sizes, **self._parameters}
+        values = "".join(f", {name} = {value:g}" for name, value in chosen.items())
+        return f"<{type(self).__name__} {self._product.NAME}: {self._dtype}{values}>"
+
     def __getstate__(self) -> dict[str, Any]:
         own = {**vars(self), "_product": self._product.__name__}
         return own | {"_sizes": dict(self._sizes), "_parameters": dict(self._parameters)}

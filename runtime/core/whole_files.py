@@ -66,7 +66,8 @@ def stored(path: Path, what: str) -> Iterator[Mapping[str, Any]]:
                 raise ValueError("a single array")
             yield arrays
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = str(error.args[0]) if error.args else ""  # a KeyError quotes itself
+        reason = said.splitlines()[0] if said else type(error).__name__
         raise DamagedFileError(f"{path} is not {what} as it was saved: {reason}") from error
 
 
@@ -107,7 +108,10 @@ def _nameless(path: Path) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[BinaryIO]:
     temporary = _temporary(path)
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except OSError as error:  # of the file that was asked for, whose name is known
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

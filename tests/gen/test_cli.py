@@ -80,6 +80,37 @@ def test_a_filter_that_cannot_be_read_is_refused(where, capsys):
     assert "--where" in capsys.readouterr().err
 
 
+def test_an_unknown_property_is_answered_with_those_there_are(capsys):
+    assert main(["list", "--kind", "update", "--where", "foo > 2"]) == 2
+    assert "no property is named 'foo'; there are conformal_factor, " in capsys.readouterr().err
+
+
+def test_of_two_values_of_an_option_none_is_dropped(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["show", "kepler", "--method", "rk4", "--method", "gauss2"])
+    assert stopped.value.code == 2
+    assert "--method: is given twice" in capsys.readouterr().err
+    assert main(["list", "--kind", "update"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["check", "rgdd"], "no declaration is named 'rgdd'; a path to a declaration ends in "
+         ".toml; did you mean 'rgd'?"),
+        (["check", "problem/rosenbrok"], "no problem is named 'rosenbrok'; a path to a declaration "
+         "ends in .toml; did you mean 'rosenbrock'?"),
+        (["show", "rgd", "--on", "kepler"], "no runge-kutta is named 'rgd'; a path to a "
+         "declaration ends in .toml; 'rgd' is declared as optimizer"),
+        (["generate", "resnet", "--method", "rk4", "--activation", "1/0"],
+         "'resnet' --activation '1/0': the y rate is the number zoo"),
+    ],
+)  # fmt: skip
+def test_what_was_asked_for_is_what_is_refused(command, message, capsys):
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_unknown_kinds_are_refused_with_a_suggestion(capsys):
     assert main(["list", "--kind", "spliting"]) == 2
     assert main(["new", "optimiser", "mine"]) == 2

@@ -410,6 +410,10 @@ def test_a_splitting_without_friction_has_the_commutator_of_its_own_letters(tmp_
     assert report.finding("leading_commutator").reach.startswith("the flow of A + B alone")
     report = declared(tmp_path, '[["B", "1/2"], ["A", 1], ["B", "1/2"]]')
     assert report["leading_commutator"] == "h^3*([A, [A, B]]/12 - [[A, B], B]/24)"
+    order = report.finding("order")
+    assert order.value == 2
+    assert "no flow of friction, with which its order is 0" in order.evidence
+    assert order.reach == report.finding("leading_commutator").reach
 
 
 def test_friction_by_itself_and_with_the_kick_is_one_letter_of_two_flows(tmp_path):

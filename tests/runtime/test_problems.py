@@ -70,6 +70,7 @@ def test_a_problem_is_a_function_of_a_vector():
     )  # fmt: skip
     assert found.success
     assert found.x == pytest.approx(problem.minimizers[0], abs=1e-5)
+    assert repr(problem) == "<Problem rosenbrock: float64, d = 30>"
     plane = hf.problem("rosenbrock")
     best = optimize.minimize(plane, plane.start, jac=plane.gradient, method="BFGS")
     assert best.fun == pytest.approx(plane.minimum, abs=1e-10)

@@ -114,10 +114,16 @@ def test_a_damaged_solution_is_named(tmp_path, damage):
         Solution.read(tmp_path / "none.npz")
 
 
+def test_a_folder_that_is_not_there_is_said_of_the_file_that_was_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError) as refusal:
+        saved(tmp_path / "none" / "solution.npz")
+    assert refusal.value.filename == str(tmp_path / "none" / "solution.npz")
+
+
 def test_another_archive_is_no_solution(tmp_path):
     path = tmp_path / "solution.npz"
     np.savez(path, a=1)
-    with pytest.raises(DamagedFileError):
+    with pytest.raises(DamagedFileError, match="as it was saved: name is not a file"):
         Solution.read(path)
     np.savez(path, name=np.array([{}], dtype=object))
     with pytest.raises(DamagedFileError):

@@ -148,6 +148,11 @@ def varied(declaration: Declaration) -> tuple[str, ...]:
     return chosen
 
 
+def named(declaration: Declaration) -> str:
+    """A declaration as messages name it, with what a caller set of it."""
+    return " ".join((f"'{declaration.head.name}'", *varied(declaration)))
+
+
 def sources(declaration: Declaration) -> Iterator[Source]:
     """The texts of a declaration and of all it refers to."""
     yield declaration.head.source

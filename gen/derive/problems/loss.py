@@ -125,7 +125,7 @@ def loss(problem: kinds.MinimizationProblem, names: Mapping[str, str]) -> Loss:
     data = [Array(names[datum.name], datum.shape) for datum in problem.data]
     lines = Lines((*variables, *_scalars(problem, names), *data))
     lines.names |= names
-    with derivable(problem.head):
+    with derivable(problem):
         piece = lines.read(problem.loss)
         if piece.value.has(sp.zoo, sp.nan):
             message = f"{problem.loss.text}: divides by zero"

@@ -53,7 +53,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     fixed = tuple(Array(names[array.name], array.shape, False) for array in field.arrays)
     lines = Lines((*states, *controls, *own, *fixed, TIME), field.activation)
     lines.names |= names
-    with derivable(field.head):
+    with derivable(field):
         results = [
             _batched(lines, lines.read(value), f"{state.name}_rate")
             for state, value in zip(states, rates, strict=True)
@@ -64,7 +64,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         for state in states
     ]
     wanted = tuple(array.name for array in (*states, *controls, TIME))
-    with derivable(field.head):
+    with derivable(field):
         bars = [
             _distinct(lines, costates, forwards, reverse(lines, {result: costate}, wanted), states)
             for result, costate in zip(results, costates, strict=True)
@@ -126,7 +126,7 @@ def build_target(objective: kinds.Objective) -> Target:
     lines.names["prediction"] = prediction
     loss = _batched(lines, lines.read(objective.loss), "loss")
     seed = lines.given("seed", (), True)
-    with derivable(objective.head):
+    with derivable(objective):
         bars = reverse(lines, {loss: seed}, tuple(array.name for array in (*states, *weights)))
     cut = Cut(lines)
     value = cut.function("value", {"prediction": prediction, "loss": loss}, free=MOMENTS)

@@ -45,7 +45,7 @@ def build_regulariser(field: kinds.Field, names: Mapping[str, str]) -> Regularis
     lines = Lines((*controls.values(), *rates.values(), *own), field.activation)
     lines.names |= names
     lines.names |= {f"{RATE}({name})": array.name for name, array in rates.items()}
-    with derivable(field.head):
+    with derivable(field):
         cost = lines.named(lines.read(field.regulariser), "cost")
         wanted = tuple(array.name for array in (*controls.values(), *rates.values()))
         bars = gradient(lines, cost, wanted)

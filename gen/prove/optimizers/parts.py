@@ -20,7 +20,6 @@ from hamilforge.gen.prove.optimizers.krawczyk import true_solution
 from hamilforge.gen.prove.optimizers.optimizer import ANY, defect_text
 from hamilforge.gen.prove.optimizers.update_order import update_order
 from hamilforge.gen.prove.optimizers.words import (
-    WordOrder,
     letters_moved,
     word_order,
 )
@@ -56,7 +55,11 @@ WITHOUT_NOISE = "Noise: O stands for D, friction alone; what is shown is of the 
 def prove_splitting(declaration: kinds.Splitting) -> Report:
     """Order, leading error, symplectic form and gradients of a composition of exact flows."""
     scheme = derive_scheme(kinds.without_noise(declaration), {})
-    words = word_order(scheme)
+    letters = letters_moved(scheme)
+    alone = f"the flow of {' + '.join(letters)} alone, any dimension; constant step"
+    conservative = letters == ("A", "B")
+    words = word_order(scheme, letters if conservative else None)
+    reach = alone if conservative else f"{ANY}; constant step"
     evidence = (
         f"the coefficients of all {words.words} words over {', '.join(words.letters)} in "
         f"{words.field.name}: largest residual {max(words.residuals[:-1], default=0):.0e} to "
@@ -70,18 +73,14 @@ def prove_splitting(declaration: kinds.Splitting) -> Report:
             else f"; a true solution of {near.conditions} independent conditions lies within "
             f"{near.radius:.0e} of the digits (Krawczyk's test)"
         )
-    order = Finding("order", words.order, evidence, f"{ANY}; constant step")
-    return _report(declaration, "splitting", scheme, order, *_errors(scheme, words))
-
-
-def _errors(scheme: Scheme, words: WordOrder) -> tuple[Finding, ...]:
-    """The leading error and its powers of h, for the letters that a splitting has flows of."""
-    reach = f"{ANY}; constant step"
-    letters = letters_moved(scheme)
-    if letters != words.letters:
-        reach = f"the flow of {' + '.join(letters)} alone, any dimension; constant step"
-        return error_findings(lambda: word_order(scheme, letters), reach)
-    return error_findings(lambda: words, reach)
+    if conservative:
+        evidence += "; it has no flow of friction, with which its order is 0"
+    order = Finding("order", words.order, evidence, reach)
+    if letters == words.letters:
+        errors = error_findings(lambda: words, reach)
+    else:
+        errors = error_findings(lambda: word_order(scheme, letters), alone)
+    return _report(declaration, "splitting", scheme, order, *errors)
 
 
 def prove_update(declaration: kinds.Update) -> Report:
