@@ -97,8 +97,10 @@ def _update(
         buffer_new = buffer[i] if momentum_is_0 == real(1) else momentum * buffer[i] + direction
         x_new = x_shrunk - lr * (direction if momentum_is_0 == real(1) else buffer_new)
         v[i] = v_new
-        average[i] = average_new
-        buffer[i] = buffer_new
+        if centered == real(1):
+            average[i] = average_new
+        if momentum_is_0 != real(1):
+            buffer[i] = buffer_new
         x[i] = x_new
 
 

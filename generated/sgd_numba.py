@@ -81,7 +81,8 @@ def _update(
             if momentum_is_0 == real(1)
             else (momentum * v_new + gradient if nesterov == real(1) else v_new)
         )
-        v[i] = v_new
+        if momentum_is_0 != real(1):
+            v[i] = v_new
         x[i] = x_new
 
 

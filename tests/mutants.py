@@ -26,6 +26,7 @@ _TURNED = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
     ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
     ast.Gt: ast.LtE,
     ast.GtE: ast.Lt,
     ast.Lt: ast.GtE,

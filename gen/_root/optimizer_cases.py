@@ -7,7 +7,8 @@ any size, gradients beside jumps, and sums that leave the range of float64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ LATE, SECOND = 1000, 2
 COUNT = 2.0
 #: How many workers a rule may have that reads how many there are.
 SEVERAL = 3
-#: How often hyper-parameters are drawn that a rule may not allow.
+#: How often hyper-parameters are drawn, in each of three ways, that a rule may not allow.
 ATTEMPTS = 100
 #: The gradient's sign, the L2 factor, and the factor of decoupled decay.
 PREPARATIONS = {"maximize, L2": (-1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
@@ -51,6 +52,7 @@ EDGES = (154.5, 155.0)
 #: range of float64.
 DECADES, LARGE_DECADES = (-8.0, 3.0), (160.0, 300.0)
 #: Operations whose value jumps, and how often an interval around a jump is halved.
+NOTHING: Mapping[str, float] = MappingProxyType({})
 JUMPS = ("at_least", "equal", "greater", "sign", "step")
 HALVINGS = 30
 
@@ -80,6 +82,9 @@ def reference_cases(program: Program) -> list[Case]:
             if _is_allowed(program, turned):
                 cases.append(_case(program, f"{label}, {flag} turned", turned))
                 others[f"{label}, {flag} turned"] = turned
+    for label, hyper in _with_flags(program, flags, (defaults, *others.values())):
+        cases.append(_case(program, label, hyper))
+        others[label] = hyper
     for name, number in _compared(program, drawn):
         then = {**drawn, name: number}
         cases.append(_case(program, f"{name} becomes {number:g}", drawn, then=then))
@@ -187,10 +192,34 @@ def _jumps(program: Program) -> bool:
     )
 
 
-def _drawn(program: Program, seed: int = 7, workers: int = 1) -> dict[str, float]:
-    """Drawn hyper-parameters that the rule allows: near their defaults if it allows no others."""
+def _with_flags(
+    program: Program, flags: list[str], known: tuple[dict[str, float], ...]
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Hyper-parameters with each value of a flag that none of the known ones has."""
+    for flag in flags:
+        for value in (0.0, 1.0):
+            if all(hyper[flag] != value for hyper in known):
+                drawn = _drawn(program, fixed={flag: value})
+                if drawn[flag] == value:
+                    yield f"{flag} = {value:g}", drawn
+
+
+def _drawn(
+    program: Program, seed: int = 7, workers: int = 1, fixed: Mapping[str, float] = NOTHING
+) -> dict[str, float]:
+    """Drawn hyper-parameters that a rule allows.
+
+    Where it allows none of those drawn first, they are near their defaults, or some are defaults;
+    all are if it allows none of these either.
+
+    Args:
+        program: of the rule.
+        seed: of the draws.
+        workers: how many there are.
+        fixed: what is not drawn.
+    """
     generator = np.random.default_rng(seed)
-    for attempt in range(2 * ATTEMPTS):
+    for attempt in range(3 * ATTEMPTS):
         drawn = {}
         for parameter in program.hyperparameters:
             default = float(parameter.default)
@@ -200,9 +229,12 @@ def _drawn(program: Program, seed: int = 7, workers: int = 1) -> dict[str, float
                 number = COUNT
             elif parameter.domain == kinds.FLAG:
                 number = float(number > 0.3)
+            elif attempt >= 2 * ATTEMPTS:
+                number = default if generator.integers(2) else number
             elif attempt >= ATTEMPTS:
                 number = default * float(generator.uniform(0.99, 1.01))
             drawn[parameter.name] = number
+        drawn |= fixed
         if _is_allowed(program, drawn, workers):
             return drawn
     return {parameter.name: float(parameter.default) for parameter in program.hyperparameters}

@@ -56,7 +56,12 @@ class TextPrinter(FormulaPrinter):
 class LatexPrinter(FormulaPrinter):
     """Formulas in LaTeX."""
 
-    signs: ClassVar[Mapping[str, str]] = {"greater": ">", "at_least": r"\ge", "equal": "="}
+    signs: ClassVar[Mapping[str, str]] = {
+        "greater": ">",
+        "at_least": r"\ge",
+        "equal": "=",
+        "unequal": r"\ne",
+    }
 
     def number(self, value: Fraction) -> str:
         """A number; fractions as such."""

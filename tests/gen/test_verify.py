@@ -26,7 +26,8 @@ from hamilforge.runtime.optimizers.verify import (
     _host_deviation,
     _solution_deviation,
 )
-from tests.interpreted import SHAPES, as_python
+from tests.interpreted import SHAPES, as_python, program_of
+from tests.optimizers import ASSIGNED, MECHANICAL
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "proofs.toml"
 NAMES = tomllib.loads(EXPECTED.read_text())["mutation"]["verify"]
@@ -198,6 +199,19 @@ def rule(tmp_path, kinetic):
     path = tmp_path / "mine.toml"
     path.write_text(RULE)
     return path
+
+
+def flags_of(name):
+    hyperparameters = catalogue.load(f"optimizer/{name}").hyperparameters
+    return [entry.name for entry in hyperparameters if entry.domain == "flag"]
+
+
+@pytest.mark.parametrize("name", [name for name in (*ASSIGNED, *MECHANICAL) if flags_of(name)])
+def test_each_value_of_a_flag_is_verified(name, monkeypatch):
+    monkeypatch.setattr(optimizer_cases, "SHAPES", SHAPES)
+    steps = [step for case in reference_cases(program_of(name)) for step in case.hyper]
+    for flag in flags_of(name):
+        assert {step[flag] for step in steps} == {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
