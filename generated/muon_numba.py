@@ -33,7 +33,8 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.core import matrix_kernels  # content 74679a448dcc6a4a
+from hamilforge.runtime.core import matrix_functions  # content f341193d7d6773c9
+from hamilforge.runtime.core import matrix_kernels  # content f11e6949cdf4fcd6
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("B",)
@@ -196,7 +197,7 @@ def matrix_step(
     at += 2 * min(size_rows, size_columns) * (min(size_rows, size_columns) + 1)
     matrix_kernels.copied(S, S_repeated)
     for _ in range(int(ns_steps)):
-        matrix_kernels.quintic(S_repeated, a, b, c, room_of_quintic_of_S2, quintic_of_S2)
+        matrix_functions.quintic(S_repeated, a, b, c, room_of_quintic_of_S2, quintic_of_S2)
         matrix_kernels.copied(quintic_of_S2, S_repeated)
     rows_size = float(size_rows)
     columns_size = float(size_columns)

@@ -40,7 +40,8 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.core import matrix_kernels  # content 74679a448dcc6a4a
+from hamilforge.runtime.core import matrix_functions  # content f341193d7d6773c9
+from hamilforge.runtime.core import matrix_kernels  # content f11e6949cdf4fcd6
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -191,7 +192,7 @@ def matrix_step(X, V, G, sign, l2, shrink, keep, pull, way, slowed, work):
     at += size_n * size_n
     room_of_expm_of_A = work[at : at + 3 * size_n * (size_n + 1)]
     at += 3 * size_n * (size_n + 1)
-    matrix_kernels.expm(A, room_of_expm_of_A, expm_of_A)
+    matrix_functions.expm(A, room_of_expm_of_A, expm_of_A)
     X_times_expm_of_A = work[at : at + size_n * size_n].reshape((size_n, size_n))
     at += size_n * size_n
     matrix_kernels.times(X, expm_of_A, X_times_expm_of_A)

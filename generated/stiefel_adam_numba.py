@@ -34,7 +34,8 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.core import matrix_kernels  # content 74679a448dcc6a4a
+from hamilforge.runtime.core import matrix_decompositions  # content 8702ab6c6807de8c
+from hamilforge.runtime.core import matrix_kernels  # content f11e6949cdf4fcd6
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V", "v")
@@ -248,7 +249,7 @@ def matrix_step(
     at += size_n * size_p
     room_of_polar_of_matrix5 = work[at : at + 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)]
     at += 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)
-    matrix_kernels.polar(matrix5, room_of_polar_of_matrix5, polar_of_matrix5)
+    matrix_decompositions.polar(matrix5, room_of_polar_of_matrix5, polar_of_matrix5)
     product = work[at : at + size_p * size_p].reshape((size_p, size_p))
     at += size_p * size_p
     matrix_kernels.transposed_times(polar_of_matrix5, M, product)

@@ -23,7 +23,8 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.core import matrix_kernels  # content 74679a448dcc6a4a
+from hamilforge.runtime.core import matrix_decompositions  # content 8702ab6c6807de8c
+from hamilforge.runtime.core import matrix_kernels  # content f11e6949cdf4fcd6
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ()
@@ -132,7 +133,7 @@ def matrix_step(X, G, sign, l2, shrink, lr, work):
     at += size_n * size_p
     room_of_polar_of_matrix3 = work[at : at + 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)]
     at += 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)
-    matrix_kernels.polar(matrix3, room_of_polar_of_matrix3, polar_of_matrix3)
+    matrix_decompositions.polar(matrix3, room_of_polar_of_matrix3, polar_of_matrix3)
     matrix_kernels.copied(polar_of_matrix3, X)
 
 

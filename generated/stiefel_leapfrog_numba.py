@@ -52,8 +52,9 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.core import matrix_kernels  # content 74679a448dcc6a4a
-from hamilforge.runtime.core import matrix_rotations  # content 2ba0a7f962e5672b
+from hamilforge.runtime.core import matrix_functions  # content f341193d7d6773c9
+from hamilforge.runtime.core import matrix_kernels  # content f11e6949cdf4fcd6
+from hamilforge.runtime.core import matrix_rotations  # content 05a12bef285994a9
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -222,7 +223,7 @@ def matrix_step(X, V, G, sign, l2, shrink, keep, pull, way, slowed, work):
     at += size_p * size_p
     room_of_expm_of_matrix2 = work[at : at + 3 * size_p * (size_p + 1)]
     at += 3 * size_p * (size_p + 1)
-    matrix_kernels.expm(matrix2, room_of_expm_of_matrix2, expm_of_matrix2)
+    matrix_functions.expm(matrix2, room_of_expm_of_matrix2, expm_of_matrix2)
     product = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
     matrix_kernels.times(rotation_of_X, expm_of_matrix2, product)

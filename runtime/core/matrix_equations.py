@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.inner_functions import inner_function
+from hamilforge.runtime.core.matrix_decompositions import solve
 from hamilforge.runtime.core.matrix_kernels import (
     copied,
     identity,
-    solve,
     times,
     times_transposed,
     transposed_times,

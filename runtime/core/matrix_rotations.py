@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.inner_functions import inner_function, summing_function
-from hamilforge.runtime.core.matrix_kernels import copied, solve, times, transposed_times
+from hamilforge.runtime.core.matrix_decompositions import solve
+from hamilforge.runtime.core.matrix_kernels import copied, times, transposed_times
 
 #: The series of phi is taken where the norm is below this, of so many terms.
 _NORM, _TERMS = 1.0, 18

@@ -47,9 +47,10 @@ _ROOM = {
 }
 #: The module of the runtime that has a kernel, where it is not matrix_kernels.
 _HOMES = {
+    **dict.fromkeys(("cholesky", "det", "polar", "qr", "solve"), "matrix_decompositions"),
+    **dict.fromkeys(("expm", "quintic"), "matrix_functions"),
+    **dict.fromkeys(("cayley", "rotation"), "matrix_rotations"),
     "riccati": "matrix_equations",
-    "rotation": "matrix_rotations",
-    "cayley": "matrix_rotations",
 }
 _KERNELS = {
     (False, False): "times",

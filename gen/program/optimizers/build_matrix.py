@@ -34,7 +34,7 @@ from hamilforge.gen.program.optimizers.optimizer import Host, Program
 #: Names that generated functions of matrices use for themselves.
 _TAKEN = frozenset(
     "np numba njit prange torch math torch_matrices matrix_kernels "
-    "matrix_equations matrix_rotations "
+    "matrix_decompositions matrix_equations matrix_functions matrix_rotations "
     "array_at work at room matrix_step matrix_step_ vector_step vector_step_ matrix_solution "
     "solution update update_ prepared prepared_ "
     "stacked in_place reach matrix_reach squared_gradient "
