@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.hints import did_you_mean
 from hamilforge.runtime.core.numbers import all_finite, real_array, real_number, whole_number
 from hamilforge.runtime.integrators.solution import Floats, brief
 from hamilforge.runtime.integrators.step_functions import Event
@@ -383,11 +383,10 @@ def _event(product: ModuleType, declared: Mapping[str, tuple[int, int]], event: 
     if isinstance(event, str):
         if event not in declared:
             problem = product.NAME.partition("__")[0]
-            near = difflib.get_close_matches(event, declared, n=1, cutoff=0.5)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
             known = ", ".join(declared) or "none"
             raise ValueError(
-                f"no event '{event}'; those that {problem} declares are: {known}{hint}"
+                f"no event '{event}'; those that {problem} declares are: {known}"
+                + did_you_mean(event, declared)
             )
         direction, terminal = declared[event]
         function = getattr(product, f"e_{event}")

@@ -6,7 +6,6 @@ and the preparation of the gradient that the options ask for.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.hints import did_you_mean, nearest
 from hamilforge.runtime.core.numbers import whole_number
 from hamilforge.runtime.optimizers.arrangements import MAPS
 from hamilforge.runtime.optimizers.clock import check_requirements
@@ -68,9 +68,7 @@ def refuse_unknown(
     for name in options:
         if name not in known:
             names = [*known, *arguments(product), *others]
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise TypeError(f"{rule} has no option '{name}'{hint}")
+            raise TypeError(f"{rule} has no option '{name}'" + did_you_mean(name, names))
 
 
 def refuse_misspelled(
@@ -96,9 +94,9 @@ def refuse_misspelled(
             raise TypeError(
                 f"{rule} has no option '{name}'; it is one of the numbers of {tuples[name]}"
             )
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        near = nearest(name, known, 0.8)
         if near and name not in known:
-            raise TypeError(f"{rule} has no option '{name}'; did you mean '{near[0]}'?")
+            raise TypeError(f"{rule} has no option '{name}'; did you mean '{near}'?")
 
 
 def refuse_places(rule: str, group: Mapping[str, Any], product: ModuleType) -> None:
