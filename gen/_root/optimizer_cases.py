@@ -15,12 +15,13 @@ import numpy as np
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.read_loops import WORKERS
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.ir import Apply, Const, Reduce, Ref, Select, parts, squared_in
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL
 from hamilforge.gen.program.optimizers.ranges import within_range
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.runtime.core.domains import is_inside
 from hamilforge.runtime.optimizers.verify import Case
 

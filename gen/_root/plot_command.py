@@ -360,8 +360,9 @@ def _function(arguments: tuple[Any, ...], expr: Any) -> Callable[..., Any]:
     """An expression as a function of numbers or arrays."""
     import sympy as sp
 
-    from hamilforge.gen.program.interpret import FLOAT64, evaluate
+    from hamilforge.gen.program.algebra import evaluate
     from hamilforge.gen.program.lower import lower
+    from hamilforge.gen.program.reference import FLOAT64
 
     lowered = lower(expr.replace(lambda part: part.is_Float, lambda part: sp.Rational(part)))
     names = [symbol.name for symbol in arguments]

@@ -23,6 +23,7 @@ from hamilforge.gen.declare.variation import Variation
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.fields import draws
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.integrators.integrator import (
     ConstrainedFlows,
@@ -31,11 +32,11 @@ from hamilforge.gen.program.integrators.integrator import (
     Problem,
 )
 from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.interpret import NetworkInterpreter, target_values
 from hamilforge.gen.program.networks.network import Network, Target
 from hamilforge.gen.program.optimizers.programs import program_of
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.matrix_cases import map_cases, matrix_cases
 from hamilforge.optimizer_cases import reference_cases
 from hamilforge.problem_cases import problem_cases

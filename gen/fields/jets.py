@@ -21,7 +21,7 @@ from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS
 from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.fields.evaluation import evaluate
 from hamilforge.gen.fields.growth import Monomials
-from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS
+from hamilforge.gen.program.reference import NUMPY_FUNCTIONS
 
 Floats = NDArray[np.float64]
 

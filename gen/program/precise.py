@@ -15,7 +15,8 @@ import numpy as np
 
 from hamilforge.gen.declare.functions import BY_NAME, PRIMITIVE
 from hamilforge.gen.exact import matrices
-from hamilforge.gen.program.interpret import FLOAT64, Algebra
+from hamilforge.gen.program.algebra import Algebra
+from hamilforge.gen.program.reference import FLOAT64
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "abs": abs,

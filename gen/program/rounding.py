@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS, Algebra, evaluate, run_function
+from hamilforge.gen.program.algebra import Algebra, evaluate
+from hamilforge.gen.program.interpret import run_function
 from hamilforge.gen.program.ir import Function, Line
+from hamilforge.gen.program.reference import NUMPY_FUNCTIONS
 
 #: Roundings of a function of a library; functions that choose have none, and others one.
 ROUNDINGS = 8.0

@@ -23,7 +23,7 @@ import sympy as sp
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.functions import PRIMITIVE
 from hamilforge.gen.derive.calculus import declared_derivative
-from hamilforge.gen.program.interpret import Algebra, evaluate
+from hamilforge.gen.program.algebra import Algebra, evaluate
 from hamilforge.gen.program.ir import Expr
 from hamilforge.gen.program.lower import lower
 

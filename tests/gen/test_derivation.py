@@ -16,10 +16,11 @@ from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Coordinate, Total, tidy
 from hamilforge.gen.derive.optimizers.system import derive_system
 from hamilforge.gen.derive.symbols import h, p, t
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.interpret import host_values
+from hamilforge.gen.program.reference import FLOAT64
 from tests.interpreted import program_of
 from tests.optimizers import ELEMENTWISE
 
@@ -142,7 +143,7 @@ def _in_fifty_digits(program, values):
 
 
 def _value(expr, symbols):
-    from hamilforge.gen.program.interpret import Algebra
+    from hamilforge.gen.program.algebra import Algebra
 
     functions = {
         **{

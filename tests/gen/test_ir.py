@@ -142,7 +142,7 @@ def test_operations_on_arrays_as_numpy_computes_them():
 
 
 def test_sums_run_over_all_tensors_or_over_each():
-    from hamilforge.gen.program.interpret import FLOAT64
+    from hamilforge.gen.program.reference import FLOAT64
 
     function = Function(
         "f",

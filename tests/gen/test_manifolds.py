@@ -15,8 +15,9 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 from hamilforge.gen.declare.matrix_functions import PRIMITIVE
 from hamilforge.gen.exact import matrices
-from hamilforge.gen.program.interpret import NUMPY_MATRICES, results
+from hamilforge.gen.program.interpret import results
 from hamilforge.gen.program.optimizers.manifold import build_manifold
+from hamilforge.gen.program.reference import NUMPY_MATRICES
 from tests.samples import sampled
 
 NAMES = catalogue.names("manifold")

@@ -9,10 +9,11 @@ from scipy.integrate import solve_ivp
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.derive.symbols import p, parameter_symbol, t
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.gen.prove.optimizers.order import invert
 from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.optimizers.clock import NEUTRAL, latch, start, tick

@@ -20,10 +20,10 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 from hamilforge.gen.declare.functions import PRIMITIVE
-from hamilforge.gen.program.interpret import FLOAT64
 from hamilforge.gen.program.precise import PRECISE
 from hamilforge.gen.program.problems.build import build_problem
 from hamilforge.gen.program.problems.interpret import ProblemInterpreter
+from hamilforge.gen.program.reference import FLOAT64
 from tests.samples import covered
 
 NAMES = catalogue.names("problem")

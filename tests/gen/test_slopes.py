@@ -18,11 +18,13 @@ from scipy.integrate import solve_ivp
 
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.derive.arrays import Array
-from hamilforge.gen.program.interpret import FLOAT64, evaluate, run_lines
+from hamilforge.gen.program.algebra import evaluate
+from hamilforge.gen.program.interpret import run_lines
 from hamilforge.gen.program.ir import entries
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.interpret import Interpreter, host_values
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.gen.prove.optimizers.gradient_order import (
     SLOPE,
     STEP,

@@ -20,6 +20,7 @@ from hamilforge.gen.declare.read_taylor import order_of
 from hamilforge.gen.derive.calculus import FUNCTIONS, declared_derivative, to_sympy
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.emit.numba.integrators import series_loops
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.integrators.build_events import build_events
 from hamilforge.gen.program.integrators.build_taylor import _folded, build_series, rates_of
@@ -32,9 +33,10 @@ from hamilforge.gen.program.integrators.series import (
     SeriesLine,
 )
 from hamilforge.gen.program.integrators.series_groups import Copies, Group, Groups, grouped
-from hamilforge.gen.program.interpret import FLOAT64, evaluate, run
+from hamilforge.gen.program.interpret import run
 from hamilforge.gen.program.ir import Apply, Const, Expr, Ref, with_parts
 from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.gen.program.straight import straight
 from hamilforge.gen.prove.integrators.taylor import (
     DIGITS,

@@ -25,9 +25,10 @@ from hamilforge.gen.emit.numba.arrays import EntryPrinter
 from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter
 from hamilforge.gen.emit.torch.printer import TensorPrinter
-from hamilforge.gen.program.interpret import FLOAT64, NUMPY_FUNCTIONS, evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.ir import Apply, Const, Ref, names, walk
 from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.reference import FLOAT64, NUMPY_FUNCTIONS
 from hamilforge.gen.prove.optimizers.jets import _Jets
 from hamilforge.gen.prove.series import FLOATS, Series, series_algebra
 from hamilforge.runtime.core import elementary, torch_functions, vector_math

@@ -20,7 +20,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue
-from hamilforge.gen.program.interpret import Algebra, run_function
+from hamilforge.gen.program.algebra import Algebra
+from hamilforge.gen.program.interpret import run_function
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.runtime.core import loader

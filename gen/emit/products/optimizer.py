@@ -20,7 +20,7 @@ from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.digests import runtime_digest
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, formulas, spelled, words
 from hamilforge.gen.emit.text import alone_header, class_name, escaped, number, tuple_text, wrapped
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.ir import Line, Select, needed
 from hamilforge.gen.program.lower import ONE
 from hamilforge.gen.program.optimizers.build import Derivation
@@ -28,6 +28,7 @@ from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation
 from hamilforge.gen.program.optimizers.draws import draws
 from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.gen.prove.report import Report
 
 #: Names that the interface of an optimizer and the files around it use.

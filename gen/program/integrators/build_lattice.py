@@ -25,6 +25,7 @@ from hamilforge.gen.derive.integrators.lattice import (
     start_values,
 )
 from hamilforge.gen.derive.integrators.vector_field import t
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.integrators.integrator import (
     START,
     STOP,
@@ -36,10 +37,10 @@ from hamilforge.gen.program.integrators.integrator import (
     Problem,
     stencil,
 )
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Function, Line, Reduce, type_of
 from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.gen.program.straight import straight
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import mpmath
 
+from hamilforge.gen.program.algebra import Algebra, evaluate
 from hamilforge.gen.program.integrators.integrator import (
     START,
     STOP,
@@ -24,7 +25,7 @@ from hamilforge.gen.program.integrators.integrator import (
     Matrix,
     Problem,
 )
-from hamilforge.gen.program.interpret import Algebra, evaluate, run
+from hamilforge.gen.program.interpret import run
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.precise import PRECISE
 from hamilforge.gen.program.stages import Coefficient

@@ -15,6 +15,7 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.integrators.constrained import (
     DIGITS,
     ConstrainedMachine,
@@ -33,8 +34,9 @@ from hamilforge.gen.program.integrators.integrator import (
     TaylorSteps,
     stencil,
 )
-from hamilforge.gen.program.interpret import FLOAT64, evaluate, run
+from hamilforge.gen.program.interpret import run
 from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.gen.program.stages import Block, Increment, Stages, Value
 
 #: Digits of the numbers in which constrained steps are run.

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.gen.program.interpret import SAMPLES, results, run
+from hamilforge.gen.program.interpret import results, run
 from hamilforge.gen.program.networks.network import Network, Target
+from hamilforge.gen.program.reference import SAMPLES
 
 Floats = NDArray[np.float64]
 Values = Mapping[str, Any]

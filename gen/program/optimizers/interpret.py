@@ -14,12 +14,14 @@ import numpy as np
 
 from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.symbols import LOSS
-from hamilforge.gen.program.interpret import FLOAT64, LONG, Algebra, evaluate, run_function
+from hamilforge.gen.program.algebra import Algebra, evaluate
+from hamilforge.gen.program.interpret import run_function
 from hamilforge.gen.program.ir import Apply, Function, Line, Value
 from hamilforge.gen.program.noise import key_of, normals
 from hamilforge.gen.program.optimizers.draws import draws
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL, prepared
+from hamilforge.gen.program.reference import FLOAT64, LONG
 from hamilforge.gen.program.rounding import Rounded, errors, scalar_errors
 
 EPSILON = float(np.finfo(np.float64).eps)

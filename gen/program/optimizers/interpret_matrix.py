@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from hamilforge.gen.program.interpret import EPSILON, FLOAT64, Algebra, evaluate, results
+from hamilforge.gen.program.algebra import Algebra, evaluate
+from hamilforge.gen.program.interpret import EPSILON, results
 from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
 from hamilforge.gen.program.optimizers.preparation import prepared_matrices
+from hamilforge.gen.program.reference import FLOAT64
 
 
 class MatrixInterpreter:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.program.interpret import FLOAT64, Algebra, results
+from hamilforge.gen.program.algebra import Algebra
+from hamilforge.gen.program.interpret import results
 from hamilforge.gen.program.problems.problem import Draw, Landscape
+from hamilforge.gen.program.reference import FLOAT64
 
 
 class ProblemInterpreter:

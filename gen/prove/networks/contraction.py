@@ -39,8 +39,9 @@ from hamilforge.gen.derive.networks.words import (
     jacobian,
     transposed,
 )
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.reference import FLOAT64
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 #: Diagonal matrices of at most this size are taken at all corners of their range.

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.gen.program.interpret import FLOAT64, run_function
+from hamilforge.gen.program.interpret import run_function
 from hamilforge.gen.program.optimizers.interpret import host_values
 from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.program.reference import FLOAT64
 
 STEP = 2e-3
 TOLERANCE = 1e-8

@@ -23,7 +23,8 @@ from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import Expression, Name
 from hamilforge.gen.declare.kinds import Discretised, GradientSystem, Parameter, StateUpdate
 from hamilforge.gen.derive.calculus import Coordinate, to_sympy
-from hamilforge.gen.program.interpret import evaluate, run_lines
+from hamilforge.gen.program.algebra import evaluate
+from hamilforge.gen.program.interpret import run_lines
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Line, entries
 from hamilforge.gen.program.lower import lower

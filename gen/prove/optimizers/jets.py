@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from hamilforge.gen.declare.functions import CONSTANTS, PRIMITIVE
-from hamilforge.gen.program.interpret import Algebra, run_function
+from hamilforge.gen.program.algebra import Algebra
+from hamilforge.gen.program.interpret import run_function
 from hamilforge.gen.program.optimizers.interpret import host_values
 from hamilforge.gen.program.optimizers.optimizer import Program
 

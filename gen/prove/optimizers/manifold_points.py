@@ -17,9 +17,11 @@ import numpy as np
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.exact import matrices
-from hamilforge.gen.program.interpret import FLOAT64, Algebra, results
+from hamilforge.gen.program.algebra import Algebra
+from hamilforge.gen.program.interpret import results
 from hamilforge.gen.program.optimizers.manifold import Geometry, build_manifold
 from hamilforge.gen.program.precise import PRECISE_OR_NAN
+from hamilforge.gen.program.reference import FLOAT64
 
 Matrix = Any
 #: Digits of the arithmetic, the step of its differences, and what is zero in it.

@@ -18,13 +18,14 @@ from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.optimizers.system import System
 from hamilforge.gen.derive.scheme import derive_scheme
 from hamilforge.gen.derive.symbols import p, t
-from hamilforge.gen.program.interpret import FLOAT64, run_function
+from hamilforge.gen.program.interpret import run_function
 from hamilforge.gen.program.ir import Ref
 from hamilforge.gen.program.optimizers.build import Derivation, derive
 from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.interpret import host_values
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
+from hamilforge.gen.program.reference import FLOAT64
 from hamilforge.gen.prove.optimizers.conformal import Form, block_text, form_of, telescoped
 from hamilforge.gen.prove.optimizers.differences import numeric_factor
 from hamilforge.gen.prove.optimizers.jets import is_conformal

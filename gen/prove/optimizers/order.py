@@ -24,7 +24,8 @@ import sympy as sp
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.optimizers.rotation import LAST
 from hamilforge.gen.derive.symbols import p, parameter_symbol, t
-from hamilforge.gen.program.interpret import Algebra, evaluate, run_function
+from hamilforge.gen.program.algebra import Algebra, evaluate
+from hamilforge.gen.program.interpret import run_function
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.build import Derivation
 from hamilforge.gen.prove.optimizers.words import field_of, field_values

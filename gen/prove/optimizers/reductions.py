@@ -21,7 +21,7 @@ from hamilforge.gen.declare.budget import PROOF, Allowance
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.kinds import FLAG, Reduction
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
-from hamilforge.gen.program.interpret import evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.optimizers.programs import (
     AnyOptimizer,
     ahead_of,

@@ -14,7 +14,7 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.program.interpret import evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.optimizers.optimizer import Host
 from hamilforge.gen.program.precise import PRECISE_OR_NAN
 

@@ -19,8 +19,8 @@ from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.optimizers.rotation import b, g, last_b, new_b, present, x
 from hamilforge.gen.derive.scheme import constant_values
 from hamilforge.gen.derive.symbols import Velocity, n, p, parameter_symbol, t
-from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS
 from hamilforge.gen.program.optimizers.build import Derivation
+from hamilforge.gen.program.reference import NUMPY_FUNCTIONS
 
 #: What SymPy's functions are on numbers: the reference's, and those that are written out there.
 _NUMPY = [

@@ -15,7 +15,7 @@ from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, derivative, written
 from hamilforge.gen.derive.optimizers.rotation import LAST
-from hamilforge.gen.program.interpret import evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, curvature, linear_part

@@ -21,7 +21,7 @@ import sympy as sp
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
-from hamilforge.gen.program.interpret import evaluate
+from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,

@@ -17,7 +17,8 @@ from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import FLAG
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, written
 from hamilforge.gen.derive.symbols import LOSS
-from hamilforge.gen.program.interpret import Algebra, evaluate, run_lines
+from hamilforge.gen.program.algebra import Algebra, evaluate
+from hamilforge.gen.program.interpret import run_lines
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.preparation import prepared
