@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from hamilforge.gen.program.ir import Function, Line, Reduce, names, with_names
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Select, names, with_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,25 @@ class Pass:
     stores: tuple[tuple[str, str], ...]
     sums: tuple[Line, ...]
     scalars: tuple[Line, ...]
+
+    def left_alone(self, array: str) -> tuple[Select, bool] | None:
+        """By what choice a stored array stays as it was, if scalars may say so.
+
+        Args:
+            array: that is stored.
+
+        Returns:
+            The choice, and whether the array is its first value; None if there is no such choice.
+        """
+        lines = {line.name: line for line in self.body}
+        line = lines.get(dict(self.stores)[array])
+        if line is None or not isinstance(line.value, Select):
+            return None
+        choice, old = line.value, Ref(array)
+        by_scalars = {*names(choice.subject)}.isdisjoint((*self.loads, *lines))
+        if by_scalars and old in (choice.then, choice.otherwise):
+            return choice, choice.then == old
+        return None
 
 
 def schedule(function: Function) -> tuple[Pass, ...]:

@@ -305,6 +305,9 @@ def _stability(derivation: Derivation) -> Finding:
 def cost(program: Program) -> tuple[Finding, ...]:
     """What a step of a program asks for: gradients, arrays, passes over memory."""
     passes = [schedule(program.functions[index]) for index in program.stages]
+    sweeps = [sweep for scheduled in passes for sweep in scheduled]
+    idle = {array for sweep in sweeps for array, _ in sweep.stores if sweep.left_alone(array)}
+    fewer = f"; fewer where scalars leave {' and '.join(sorted(idle))} alone" if idle else ""
     by, reach = "the emitted program", "every stage"
     return (
         Finding("points", "shifted" if program.shifted else "solution", by, reach),
@@ -315,7 +318,7 @@ def cost(program: Program) -> tuple[Finding, ...]:
             "bytes_per_parameter",
             max(bytes_per_parameter(scheduled, program.noises) for scheduled in passes),
             "the loads and stores of the passes of the emitted program",
-            "float32, each stage",
+            f"float32, each stage{fewer}",
         ),
     )
 

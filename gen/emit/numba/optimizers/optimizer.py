@@ -20,9 +20,6 @@ from hamilforge.gen.program.ir import (
     Function,
     Line,
     Reduce,
-    Ref,
-    Select,
-    Value,
     names,
     renamed,
     squared_in,
@@ -330,28 +327,23 @@ class _Loops:
     def storing(self, name: str) -> LoopView:
         """The loop that computes what the pass stores."""
         lines = self._lines([local for _, local in self._pass.stores])
-        values = {line.name: line.value for line in lines}
-        stores = [
-            text
-            for array, local in self._pass.stores
-            for text in self._store(array, local, values.get(local))
-        ]
+        stores = [line for stored in self._pass.stores for line in self._store(*stored)]
         return self._view(name, lines, [array for array, _ in self._pass.stores], stores, "")
 
-    def _store(self, array: str, local: str, value: Value | None) -> tuple[str, ...]:
+    def _store(self, array: str, local: str) -> tuple[str, ...]:
         """The lines that store an entry; none are run where scalars say that it is as it was.
 
         An array that is neither changed nor needed is then not read either: compilers take a
         condition on scalars out of the loop.
         """
         store = f"{array}[i] = {local}"
-        if isinstance(value, Select) and {*names(value.subject)} <= {*self._scalars}:
-            printer = _ArrayPrinter(self._entries, self._need)
-            if value.then == Ref(array):
-                return f"if {printer.opposite(value)}:", f"    {store}"
-            if value.otherwise == Ref(array):
-                return f"if {printer.test(value)}:", f"    {store}"
-        return (store,)
+        left_alone = self._pass.left_alone(array)
+        if left_alone is None:
+            return (store,)
+        choice, first = left_alone
+        printer = _ArrayPrinter(self._entries, self._need)
+        condition = printer.opposite(choice) if first else printer.test(choice)
+        return f"if {condition}:", f"    {store}"
 
     def summing(self, name: str, line: Line) -> LoopView:
         """The loop that sums; it reads what was stored and computes again what was not.
