@@ -83,12 +83,18 @@ SHORT = {
 }
 
 
+def with_option(command, text):
+    """A command with an option, in the place of its own value of it if it has one."""
+    option, _ = text.split()
+    return re.sub(rf"( {option}) \S+|$", f" {text}", command, count=1)
+
+
 def shortened():
     """All commands; those that are long also with less to do."""
     for command in COMMANDS:
         less = [text for begin, text in SHORT.items() if command.startswith(begin)]
         for text in less:
-            yield f"{command} {text}"
+            yield with_option(command, text)
         yield pytest.param(command, marks=[pytest.mark.full] if less else [])
 
 
