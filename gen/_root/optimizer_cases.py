@@ -8,7 +8,6 @@ any size, gradients beside jumps, and sums that leave the range of float64.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,6 @@ EDGES = (154.5, 155.0)
 #: range of float64.
 DECADES, LARGE_DECADES = (-8.0, 3.0), (160.0, 300.0)
 #: Operations whose value jumps, and how often an interval around a jump is halved.
-NOTHING: Mapping[str, float] = MappingProxyType({})
 JUMPS = ("at_least", "equal", "greater", "sign", "step")
 HALVINGS = 30
 
@@ -206,7 +204,7 @@ def _with_flags(
 
 
 def _drawn(
-    program: Program, seed: int = 7, workers: int = 1, fixed: Mapping[str, float] = NOTHING
+    program: Program, seed: int = 7, workers: int = 1, fixed: Mapping[str, float] | None = None
 ) -> dict[str, float]:
     """Drawn hyper-parameters that a rule allows.
 
@@ -217,7 +215,7 @@ def _drawn(
         program: of the rule.
         seed: of the draws.
         workers: how many there are.
-        fixed: what is not drawn.
+        fixed: what is not drawn, if anything.
     """
     generator = np.random.default_rng(seed)
     for attempt in range(3 * ATTEMPTS):
@@ -235,7 +233,7 @@ def _drawn(
             elif attempt >= ATTEMPTS:
                 number = default * float(generator.uniform(0.99, 1.01))
             drawn[parameter.name] = number
-        drawn |= fixed
+        drawn |= fixed or {}
         if _is_allowed(program, drawn, workers):
             return drawn
     return {parameter.name: float(parameter.default) for parameter in program.hyperparameters}

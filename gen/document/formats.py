@@ -56,12 +56,7 @@ class TextPrinter(FormulaPrinter):
 class LatexPrinter(FormulaPrinter):
     """Formulas in LaTeX."""
 
-    signs: ClassVar[Mapping[str, str]] = {
-        "greater": ">",
-        "at_least": r"\ge",
-        "equal": "=",
-        "unequal": r"\ne",
-    }
+    signs: ClassVar[Mapping[str, str]] = {"greater": ">", "at_least": r"\ge", "equal": "="}
 
     def number(self, value: Fraction) -> str:
         """A number; fractions as such."""

@@ -116,12 +116,7 @@ class Printer:
     functions: ClassVar[Mapping[str, str]] = {}
     constants: ClassVar[Mapping[str, str]] = {}
     #: How comparisons are written.
-    signs: ClassVar[Mapping[str, str]] = {
-        "greater": ">",
-        "at_least": ">=",
-        "equal": "==",
-        "unequal": "!=",
-    }
+    signs: ClassVar[Mapping[str, str]] = {"greater": ">", "at_least": ">=", "equal": "=="}
     #: Whether numbers may be quotients, with nothing around them.
     quotients: ClassVar[bool] = True
     written: ClassVar[Mapping[str, str]] = {}
@@ -179,10 +174,6 @@ class Printer:
                 if op == "step":
                     return f"{self._within(args[0], _SUM)} {self.signs['greater']} 0"
         return f"{self(choice.subject)} {self.signs['equal']} {self.number(choice.value)}"
-
-    def opposite(self, choice: Select) -> str:
-        """The condition under which a choice is its second value."""
-        return f"{self(choice.subject)} {self.signs['unequal']} {self.number(choice.value)}"
 
     def _select(self, choice: Select) -> tuple[str, int]:
         """A choice, and how tightly it binds."""

@@ -37,6 +37,10 @@ class NumbaPrinter(Printer):
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "np.pi"}
 
+    def opposite(self, choice: Select) -> str:
+        """The condition under which a choice is its second value."""
+        return f"{self(choice.subject)} != {self.number(choice.value)}"
+
 
 class WholePrinter(NumbaPrinter):
     """Functions that Python calls with whole arrays; they are not compiled."""
