@@ -372,6 +372,54 @@ def test_two_files_of_one_name_keep_numbers_of_their_own(tmp_path: Path) -> None
     assert finding.value is not True
 
 
+#: Slopes that are the gradient in most states, or in all of them.
+SLOPES = {
+    "clip(grad(theta), -1000000, 1000000)": False,
+    "min(grad(theta), 3)": False,
+    "max(grad(theta), -1000)": False,
+    "max(grad(theta), -1e200)": False,
+    "grad(theta)*min(1, norm(grad(theta))/0.001)": False,
+    "grad(theta)*min(norm(grad(theta)), 1000)/norm(grad(theta))": False,
+    "grad(theta)/max(1, norm(grad(theta))/1000000)": False,
+    "grad(theta)*max(norm(theta), 0.01)/norm(theta)": False,
+    "grad(theta)*max(1, n/1000000)": False,
+    "grad(theta)*sqrt((theta + 1)**2)/(theta + 1)": False,
+    "abs(grad(theta) + 30) - 30": False,
+    "tanh(1000*grad(theta))*abs(grad(theta))": False,
+    "sum(theta)*theta/sum(theta*theta)*grad(theta)": False,
+    "sum(grad(theta)*theta)/sum(theta)": False,
+    "where(grad(theta) > 1000, 1000, grad(theta))": None,
+    "grad(theta)*where(n > 100, 2, 1)": None,
+    "grad(theta)*sum(max(theta, -100))/sum(theta)": None,
+    "grad(theta)*sum(abs(theta))/sum(max(theta, -theta))": None,
+    "grad(theta)*max(2 - 2*theta + theta**2, 0)/(2 - 2*theta + theta**2)": None,
+    "grad(theta)*max(1 + theta**2, 1/2)/(1 + theta**2)": True,
+    "max(grad(theta), 0) + min(grad(theta), 0)": True,
+    "max(grad(theta), -grad(theta))*sign(grad(theta))": True,
+    "clip(grad(theta), -1, 1) + max(grad(theta), 1) + min(grad(theta), -1)": True,
+    "grad(theta)*max(1, norm(theta))/max(1, norm(theta))": True,
+}
+
+
+@pytest.mark.parametrize(("slope", "holds"), SLOPES.items(), ids=SLOPES)
+def test_every_side_of_a_choice_is_looked_at(
+    slope: str, holds: bool | None, tmp_path: Path
+) -> None:
+    """Where it is not known whether a side is met, nothing is claimed."""
+    rule(tmp_path, "plain", '["theta"]', "theta = theta - lr*grad(theta)", hyper="lr")
+    rule(tmp_path, "other", '["theta"]', f"theta = theta - lr*({slope})", hyper="lr")
+    path = tmp_path / "other.toml"
+    said = '[[reductions]]\nto = "plain.toml"\nvalues = { lr = "lr" }\n'
+    path.write_text(path.read_text() + said)
+    optimizer = catalogue.load(path)
+    assert isinstance(optimizer, kinds.Rule)
+    finding = found(optimizer, *optimizer.reductions)
+    assert finding.value is holds, f"{finding.evidence} {finding.why}"
+    assert "__" not in finding.why
+    if holds is not None:
+        assert not finding.why
+
+
 N, B, C = number, sp.Symbol("b", positive=True), sp.Symbol("c", positive=True)
 
 

@@ -11,6 +11,7 @@ so in any dimension.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import partial
@@ -20,7 +21,7 @@ import sympy as sp
 from hamilforge.gen.declare.budget import PROOF, Allowance
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.kinds import FLAG, Reduction
-from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
+from hamilforge.gen.derive.calculus import FUNCTIONS, Coordinate, Expr, to_sympy
 from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.optimizers.programs import (
     AnyOptimizer,
@@ -45,7 +46,7 @@ from hamilforge.gen.prove.report import Claim, Finding, attempted
 
 #: What findings about reductions begin with.
 REDUCTION = "is_"
-_point = sp.Symbol("x__", real=True)
+_point = Coordinate("x__")
 _CONDITIONS = tuple(FUNCTIONS[name] for name in ("greater", "at_least", "equal"))
 
 
@@ -84,7 +85,7 @@ def _finding(allowance: Allowance, optimizer: AnyOptimizer, reduction: Reduction
     theirs = ", ".join(f"{key} = {value.text}" for key, value in reduction.at)
     reach = f"{ours or 'all hyper-parameters'}, in those of {to}{' and n' * (not reduction.late)}"
     reach += f", at its {theirs}" if theirs else ""
-    reach += "; any state, gradient and dimension, without decoupled weight decay"
+    reach += "; any dimension, state and gradient that leave both finite, no decoupled weight decay"
     name, evidence = f"{REDUCTION}{to}", "steps of both emitted programs" + _LATE * reduction.late
 
     def shown() -> Finding:
@@ -103,6 +104,7 @@ def _finding(allowance: Allowance, optimizer: AnyOptimizer, reduction: Reduction
         return Finding(name, None, evidence, reach, str(error))
 
 
+_SYMBOL = re.compile(r"\b[a-zA-Z]\w*__\w*")
 #: How many operations a difference may have that is printed.
 LONG = 60
 _LATE = ", as n -> oo"
@@ -133,7 +135,7 @@ class _Letters(SymbolicSteps):
         super().__init__(program_of(optimizer), _point)
         # what both programs draw at their occurrences of one number
         self.noises = {
-            name: sp.Symbol(f"noise__{number}", real=True)
+            name: Coordinate(f"noise__{number}")
             for number, name in enumerate(self.program.noises, start=1)
         }
 
@@ -272,6 +274,13 @@ class _Comparison:
         Raises:
             NotDerivableError: steps have no value, or depend on numbers that follow from others.
         """
+        try:
+            return self._result()
+        except NotDerivableError as error:
+            text = _SYMBOL.sub(lambda found: self._called(found[0]), str(error))
+            raise NotDerivableError(text) from error
+
+    def _result(self) -> tuple[bool, str]:
         parts = {"where they begin": self._beginnings()}
         remembers = any(side.program.host.memory for side in (self._ours, self._theirs))
         if remembers and not self._reduction.late:  # zeros before the first step
@@ -377,7 +386,7 @@ class _Comparison:
         self._at(number)
         for side, mark in ((self._ours, "ours"), (self._theirs, "theirs")):
             names = side.program.states
-            side.arrays = {name: sp.Symbol(f"{name}__{mark}", real=True) for name in names}
+            side.arrays = {name: Coordinate(f"{name}__{mark}") for name in names}
             side.arrays["x"] = _point
         self._ours.arrays["x"] = point = self._in_force(self._ours.point)
         self._theirs.arrays |= {"x": point, **self._mapped()}
@@ -395,7 +404,7 @@ class _Comparison:
 
             def gradient(point: Expr, points: list[Expr] = points) -> Expr:
                 points.append(point)
-                return sp.Symbol(f"g__{len(points)}", real=True)
+                return Coordinate(f"g__{len(points)}")
 
             side.step(gradient, AS_IT_IS, self._late_scalars(side))
             met.append([*points, side.arrays["x"]])

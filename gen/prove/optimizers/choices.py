@@ -1,0 +1,91 @@
+"""Expressions that choose, piece by piece.
+
+In: an expression with ``max``, ``abs``, ``where`` and their like.  Out: the formulas that it is on
+either side of each choice, with what is positive there.  Edges, which are no region, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr
+
+#: Up to how many pieces of an expression are looked at.
+MOST = 256
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What an expression is in a region.
+
+    Attributes:
+        positive: expressions that are positive in it, and nowhere else all of them.
+        formula: the expression there, without choices.
+    """
+
+    positive: tuple[Expr, ...]
+    formula: Expr
+
+
+#: For each function that chooses: on either side, what is positive there and its value.
+_SIDES: Mapping[str, Callable[..., tuple[tuple[Expr, Expr], tuple[Expr, Expr]]]] = {
+    "abs": lambda x: ((x, x), (-x, -x)),
+    "sign": lambda x: ((x, sp.S.One), (-x, -sp.S.One)),
+    "relu": lambda x: ((x, x), (-x, sp.S.Zero)),
+    "step": lambda x: ((x, sp.S.One), (-x, sp.S.Zero)),
+    "leaky_relu": lambda x: ((x, x), (-x, x / 100)),
+    "elu": lambda x: ((x, x), (-x, sp.exp(x) - 1)),
+    "max": lambda x, y: ((x - y, x), (y - x, y)),
+    "min": lambda x, y: ((y - x, x), (x - y, y)),
+    "clip": lambda x, y, z: ((x - y, FUNCTIONS["min"](x, z)), (y - x, FUNCTIONS["min"](y, z))),
+    "where": lambda x, y, z: ((x, y), (-x, z)),
+    "greater": lambda x, y: ((x - y, sp.S.One), (y - x, sp.S.Zero)),
+    "at_least": lambda x, y: ((x - y, sp.S.One), (y - x, sp.S.Zero)),
+    "equal": lambda x, y: ((x - y, sp.S.Zero), (y - x, sp.S.Zero)),
+}
+_BY_FUNCTION = {FUNCTIONS[name]: sides for name, sides in _SIDES.items()}
+CHOICES: tuple[Any, ...] = tuple(_BY_FUNCTION)
+
+
+def pieces(expr: Expr) -> Iterator[Piece]:
+    """The pieces of an expression, those of contradictory regions left out where that is plain.
+
+    Raises:
+        NotDerivableError: there are more than :data:`MOST`, or a sum has choices in it, of which
+            each coordinate has its own.
+    """
+    todo, done = [Piece((), sp.sympify(expr))], 0
+    while todo:
+        piece = todo.pop()
+        choice = _innermost(piece.formula)
+        if choice is None:
+            done += 1
+            yield piece
+        else:
+            todo += _sides(piece, choice)
+        if done + len(todo) > MOST:
+            raise NotDerivableError(f"steps choose in more than {MOST} ways")
+
+
+def _innermost(expr: Expr) -> Expr | None:
+    """A choice whose arguments make none."""
+    if any(total.has(*CHOICES) for total in expr.atoms(AppliedUndef)):
+        raise NotDerivableError("a sum is over choices, of which each coordinate has its own")
+    choices = [call for call in expr.atoms(*CHOICES) if not any(a.has(*CHOICES) for a in call.args)]
+    return min(choices, key=sp.default_sort_key, default=None)
+
+
+def _sides(piece: Piece, choice: Expr) -> Iterator[Piece]:
+    """A piece on either side of a choice."""
+    for positive, value in _BY_FUNCTION[choice.func](*choice.args):
+        condition = sp.expand(positive).primitive()[1]
+        if any((condition + other).is_nonpositive for other in (0, *piece.positive)):
+            continue
+        formula = piece.formula.xreplace({choice: value})
+        yield Piece(tuple(dict.fromkeys((*piece.positive, condition))), formula)
