@@ -6,7 +6,7 @@ either side of each choice, with what is positive there.  Edges, which are no re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,12 @@ _BY_FUNCTION = {FUNCTIONS[name]: sides for name, sides in _SIDES.items()}
 CHOICES: tuple[Any, ...] = tuple(_BY_FUNCTION)
 
 
-def pieces(expr: Expr) -> Iterator[Piece]:
+def pieces(expr: Expr, unit: Set[Expr]) -> Iterator[Piece]:
     """The pieces of an expression, those of contradictory regions left out where that is plain.
+
+    Args:
+        expr: may choose.
+        unit: symbols in it that are between 0 and 1.
 
     Raises:
         NotDerivableError: there are more than :data:`MOST`, or a sum has choices in it, of which
@@ -68,9 +72,31 @@ def pieces(expr: Expr) -> Iterator[Piece]:
             done += 1
             yield piece
         else:
-            todo += _sides(piece, choice)
+            todo += _sides(piece, choice, unit)
         if done + len(todo) > MOST:
             raise NotDerivableError(f"steps choose in more than {MOST} ways")
+
+
+def decided(expr: Expr, unit: Set[Expr]) -> Expr:
+    """An expression without its choices, if there is one way in which they fall.
+
+    Args:
+        expr: may choose.
+        unit: symbols in it that are between 0 and 1.
+    """
+    found = [*pieces(expr, unit)]
+    return found[0].formula if len(found) == 1 else sp.sympify(expr)
+
+
+def with_bounds(expr: Expr, unit: Set[Expr]) -> Expr:
+    """An expression with b/(1 + b), b positive, for each symbol between 0 and 1."""
+    return expr.subs({symbol: between_0_and_1(f"{symbol}__") for symbol in unit})
+
+
+def between_0_and_1(name: str) -> Expr:
+    """What takes all values between 0 and 1, as a positive symbol takes all of its own."""
+    symbol = sp.Symbol(name, positive=True)
+    return symbol / (1 + symbol)
 
 
 def _innermost(expr: Expr) -> Expr | None:
@@ -81,11 +107,19 @@ def _innermost(expr: Expr) -> Expr | None:
     return min(choices, key=sp.default_sort_key, default=None)
 
 
-def _sides(piece: Piece, choice: Expr) -> Iterator[Piece]:
+def _sides(piece: Piece, choice: Expr, unit: Set[Expr]) -> Iterator[Piece]:
     """A piece on either side of a choice."""
     for positive, value in _BY_FUNCTION[choice.func](*choice.args):
-        condition = sp.expand(positive).primitive()[1]
-        if any((condition + other).is_nonpositive for other in (0, *piece.positive)):
+        condition = _without_positive_factors(positive)
+        sums = (condition + other for other in (0, *piece.positive))
+        if any(sp.factor(with_bounds(total, unit)).is_nonpositive for total in sums):
             continue
         formula = piece.formula.xreplace({choice: value})
         yield Piece(tuple(dict.fromkeys((*piece.positive, condition))), formula)
+
+
+def _without_positive_factors(expr: Expr) -> Expr:
+    """An expression of the same sign, in a form in which sums of two of them may cancel."""
+    factors = sp.Mul.make_args(sp.factor(expr))
+    kept = sp.expand(sp.Mul(*(factor for factor in factors if not factor.is_positive)))
+    return kept if kept.is_number else kept.primitive()[1]

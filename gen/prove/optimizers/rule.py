@@ -16,7 +16,6 @@ from hamilforge.gen.program.ir import Ref
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.programs import arrays_of
-from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
 from hamilforge.gen.prove.optimizers.inner_steps import (
@@ -29,6 +28,10 @@ from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
 from hamilforge.gen.prove.optimizers.stationary import WITHOUT_NOISE, variance_finding
+from hamilforge.gen.prove.optimizers.step_map import at_defaults, at_value, spectrum, step_map
+from hamilforge.gen.prove.optimizers.step_rates import effective_decay, effective_rate
+from hamilforge.gen.prove.optimizers.step_rest import resting
+from hamilforge.gen.prove.optimizers.step_stability import stability
 from hamilforge.gen.prove.optimizers.weak_order import of_system, weak_order_finding
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 from hamilforge.gen.prove.series import Irrational
@@ -36,7 +39,10 @@ from hamilforge.gen.prove.series import Irrational
 _NO_SYSTEM = "the rule names no system that it approximates"
 _NOT_HAMILTONIAN = "the system is not Hamiltonian"
 _STEP = "the emitted program in symbols"
-_PARABOLA = "J = lambda theta^2/2, steps after many, choices as the defaults decide them"
+_PARABOLA = (
+    "J = lambda theta^2/2 without weight decay, steps after many, choices as the defaults decide "
+    "them"
+)
 _EVERY = "every rule of this form"
 _NOT_ALL = "the outer step is no part of the step inside a loop"
 
@@ -92,9 +98,9 @@ def _loop_stability(
         return ()
     evidence = "the eigenvalues of a step with the outer step after it, from the declaration"
     reach = (
-        "one coordinate, J = lambda theta^2/2 of all workers, loops of one step, schedules held; "
-        "together: of their mean, apart: of their deviations from it; numbers are those of the "
-        "defaults, of two workers, and of averages of squares of 1"
+        "one coordinate, J = lambda theta^2/2 of all workers without weight decay, loops of one "
+        "step, schedules held; together: of their mean, apart: of their deviations from it; "
+        "numbers are those of the defaults, of two workers, and of averages of squares of 1"
     )
 
     if not isinstance(rule, Rule):
@@ -103,12 +109,12 @@ def _loop_stability(
 
     def stable() -> Finding:
         try:
-            part = step_map.step_map(derive_rule(loop_of_one_step(rule)).program)
+            part = step_map(derive_rule(loop_of_one_step(rule)).program)
         except NotDerivableError as error:
             return Finding("loop_stability", None, evidence, reach, str(error))
         limits = {}
         for mode, share in (("together", 1), ("apart", 0)):
-            text, _, why = step_map.stability(step_map.at_value(part, SHARE, share))
+            text, _, why = stability(at_value(part, SHARE, share))
             limits[mode] = text or why
         return Finding("loop_stability", limits, evidence, reach)
 
@@ -171,16 +177,17 @@ def _first_steps(derivation: RuleDerivation) -> Finding:
 
 
 def _spectrum(derivation: RuleDerivation) -> Finding:
-    part = step_map.step_map(derivation.program)
+    part = step_map(derivation.program)
     letters = ", ".join(map(str, part.letters))
-    reach = _PARABOLA + (f"; {letters} for what is under roots and bounds" if letters else "")
-    return Finding("spectrum", step_map.spectrum(part), _STEP, reach)
+    reach = _PARABOLA + at_defaults(part.fixed)
+    reach += f"; {letters} for what is under roots and bounds" if letters else ""
+    return Finding("spectrum", spectrum(part), _STEP, reach)
 
 
 def _stability(derivation: RuleDerivation) -> Finding:
-    part = step_map.step_map(derivation.program)
-    text, is_formula, why = step_map.stability(part)
-    reach = _PARABOLA
+    part = step_map(derivation.program)
+    text, is_formula, why = stability(part)
+    reach = _PARABOLA + at_defaults(part.fixed)
     if not is_formula:
         reach += ", at the defaults"
         reach += f" and {', '.join(map(str, part.letters))} = 1" if part.letters else ""
@@ -188,24 +195,31 @@ def _stability(derivation: RuleDerivation) -> Finding:
 
 
 def _effective_lr(derivation: RuleDerivation) -> Finding:
-    rate, unit = step_map.effective_rate(derivation.program)
+    rate, unit, fixed = effective_rate(derivation.program)
     evidence = "the drift of the emitted program's linear part under a constant gradient"
-    return Finding("effective_lr", rate, evidence, f"steps after many, in units of {unit}, g > 0")
+    reach = (
+        f"steps after many without weight decay, in units of {unit}, g > 0, choices as the "
+        f"defaults decide them{at_defaults(fixed)}"
+    )
+    return Finding("effective_lr", rate, evidence, reach)
 
 
 def _effective_decay(derivation: RuleDerivation) -> Finding:
     program = derivation.program
     if not dict(program.options).get("decoupled_weight_decay"):
         raise NotDerivableError("by default the rule has no decoupled weight decay")
-    value = step_map.effective_decay(program)
+    value, fixed = effective_decay(program)
     evidence = "the eigenvalues of the emitted program's step without a gradient"
-    return Finding("effective_decay", dict(value), evidence, "steps after many, decay on")
+    return Finding(
+        "effective_decay", dict(value), evidence, "steps after many, decay on" + at_defaults(fixed)
+    )
 
 
 def _fixed_points(derivation: RuleDerivation) -> Finding:
-    text = step_map.resting(derivation.program)
-    evidence = "the emitted program's linear part without a gradient"
-    return Finding("fixed_points", text, evidence, "steps after many")
+    text, fixed = resting(derivation.program)
+    evidence = "the equations of rest of the emitted program's linear part"
+    reach = f"one coordinate, steps after many without weight decay{at_defaults(fixed)}"
+    return Finding("fixed_points", text, evidence, reach)
 
 
 _PROPERTIES: Mapping[str, Callable[[RuleDerivation], Finding]] = {

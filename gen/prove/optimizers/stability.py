@@ -22,8 +22,9 @@ from hamilforge.gen.derive.symbols import Velocity, n, p, parameter_symbol, t
 from hamilforge.gen.program.optimizers.build import Derivation
 from hamilforge.gen.program.reference import NUMPY_FUNCTIONS
 
-#: What SymPy's functions are on numbers: the reference's, and those that are written out there.
-_NUMPY = [
+#: What SymPy's functions are on numbers, for ``lambdify``: the reference's, and those that are
+#: written out there.
+ON_NUMPY = [
     {
         **NUMPY_FUNCTIONS,
         "clip": lambda x, y, z: np.minimum(np.maximum(x, y), z),
@@ -167,8 +168,8 @@ def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
     generator = random.Random(1)
     symbols = sorted(_defaults(derivation), key=str)
     domains = {parameter.name: parameter.domain for parameter in derivation.program.hyperparameters}
-    radius = sp.lambdify([curvature, *symbols], matrix, _NUMPY)
-    limit = sp.lambdify(symbols, root, _NUMPY)
+    radius = sp.lambdify([curvature, *symbols], matrix, ON_NUMPY)
+    limit = sp.lambdify(symbols, root, ON_NUMPY)
     for _ in range(40):
         point = [
             generator.uniform(0.05, 0.95)
@@ -216,7 +217,7 @@ def _number(derivation: Derivation, edges: list[Expr], matrix: sp.Matrix) -> Lim
         for edge in edges
     ]
     numeric = matrix.xreplace(defaults).xreplace({curvature: curvature / rate})
-    radius = sp.lambdify(curvature, numeric, _NUMPY)
+    radius = sp.lambdify(curvature, numeric, ON_NUMPY)
 
     def unstable(size: float) -> bool:
         return bool(max(abs(np.linalg.eigvals(np.array(radius(size), float)))) > 1 + 1e-9)

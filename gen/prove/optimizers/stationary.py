@@ -18,7 +18,12 @@ from hamilforge.gen.derive.optimizers.rotation import LAST
 from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.optimizers.optimizer import Program
-from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, curvature, linear_part
+from hamilforge.gen.prove.optimizers.step_map import (
+    FrozenSteps,
+    at_defaults,
+    curvature,
+    linear_part,
+)
 from hamilforge.gen.prove.report import Finding, attempted
 
 #: What a report with noise in it says of its other findings.
@@ -80,7 +85,9 @@ class _Decays:
         return value if self._slowest is None else value.subs(self._letter, sp.exp(self._slowest))
 
 
-def stationary_variance(program: Program, ends: Mapping[str, IrExpr]) -> dict[str, str]:
+def stationary_variance(
+    program: Program, ends: Mapping[str, IrExpr]
+) -> tuple[dict[str, str], Mapping[sp.Symbol, Expr]]:
     """Variances and covariances at the end of a step, on J = lambda theta^2/2.
 
     They are those of one coordinate, and what the distribution tends to wherever steps shrink.
@@ -92,7 +99,8 @@ def stationary_variance(program: Program, ends: Mapping[str, IrExpr]) -> dict[st
             Those in arrays that the point never depends on are left out.
 
     Returns:
-        By one name, its variance; by two, their covariance; ``oo`` where none is finite.
+        By one name, its variance; by two, their covariance; ``oo`` where none is finite.  And the
+        defaults of hyper-parameters for which they are so at these alone.
 
     Raises:
         NotDerivableError: a step is not linear.
@@ -119,12 +127,13 @@ def stationary_variance(program: Program, ends: Mapping[str, IrExpr]) -> dict[st
     if covariance is not None:
         covariance = taken * covariance * taken.T + late * late.T
     called = [*reached]
-    return {
+    variances = {
         " ".join(called[k] for k in dict.fromkeys(pair)): "oo"
         if covariance is None
         else steps.written(sp.factor(covariance[pair]))
         for pair in _pairs(len(called))
     }
+    return variances, steps.fixed
 
 
 def variance_finding(
@@ -145,7 +154,8 @@ def variance_finding(
 
     def shown() -> Finding:
         try:
-            return Finding(name, dict(stationary_variance(program, ends)), evidence, reach)
+            variances, fixed = stationary_variance(program, ends)
+            return Finding(name, variances, evidence, reach + at_defaults(fixed))
         except NotDerivableError as error:
             return Finding(name, None, evidence, reach, str(error))
 

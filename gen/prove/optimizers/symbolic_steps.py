@@ -242,7 +242,7 @@ def limit(value: Expr, fading: Set[Expr]) -> Expr:
     if not value.has(number):
         return value
     end = sp.limit(value, number, sp.oo)
-    if end.has(sp.oo, -sp.oo, sp.nan, sp.Limit):
+    if end.has(sp.oo, -sp.oo, sp.nan, sp.Limit, sp.AccumBounds):
         raise NotDerivableError(f"{written(value)} has no limit as n grows")
     return end
 

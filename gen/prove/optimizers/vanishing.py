@@ -21,7 +21,7 @@ from sympy.core.function import AppliedUndef
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import SCOPES
 from hamilforge.gen.derive.calculus import Coordinate, Expr, derivative, written
-from hamilforge.gen.prove.optimizers.choices import pieces
+from hamilforge.gen.prove.optimizers.choices import between_0_and_1, pieces, with_bounds
 from hamilforge.gen.prove.optimizers.symbolic_steps import number
 
 #: At how many drawn points differences are looked at, and to how many digits they vanish.
@@ -91,18 +91,17 @@ def _in_positive_symbols(expr: Expr, unit: Set[Expr]) -> Expr:
     Both a and a**n are written as b/(1 + b) with a positive b, each with one of its own.
     """
 
-    def own(name: str) -> Expr:
-        symbol = sp.Symbol(name, positive=True)
-        return symbol / (1 + symbol)
-
     def grows(part: Expr) -> bool:
         return bool(part.is_Pow and part.base in unit and derivative(part.exp, number).is_number)
 
     def power(part: Expr) -> Expr:
         rate = derivative(part.exp, number)
-        return own(f"{part.base}__n") ** rate * part.base ** (part.exp - rate * number).expand()
+        return (
+            between_0_and_1(f"{part.base}__n") ** rate
+            * part.base ** (part.exp - rate * number).expand()
+        )
 
-    shown = expr.replace(grows, power).subs({symbol: own(f"{symbol}__") for symbol in unit})
+    shown = with_bounds(expr.replace(grows, power), unit)
     return shown.replace(
         lambda part: part.is_Pow and part.exp.is_Rational and not part.exp.is_Integer,
         lambda part: sp.expand_power_base(sp.factor(part.base) ** part.exp),
@@ -125,7 +124,7 @@ def _is_zero_in_pieces(expr: Expr, unit: Set[Expr]) -> bool:
     Raises:
         NotDerivableError: a piece is not zero, and no point was found in its region.
     """
-    for piece in pieces(expr):
+    for piece in pieces(expr, unit):
         parts = (piece.formula, *piece.positive)
         points = _points(_Symbols(parts, unit), _SPAN + _largest_power(parts))
         values = [*itertools.islice(_values(piece.formula, points, piece.positive), POINTS)]

@@ -1,0 +1,285 @@
+"""What is said of a step after many: its rest, its drift, and on which parabolas it does not grow.
+
+Formulas are compared with runs of the interpreter, and intervals of the curvature with eigenvalues.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, StepMap, curvature, step_map
+from hamilforge.gen.prove.optimizers.step_rates import effective_rate
+from hamilforge.gen.prove.optimizers.step_rest import resting
+from hamilforge.gen.prove.optimizers.step_stability import stability, stable_intervals
+from tests.interpreted import program_of
+from tests.optimizers import ASSIGNED
+
+HEAD = 'kind = "optimizer"\nname = "{name}"\ntitle = "Mine"\nreference = "-"\n'
+SLOPE = 0.7
+MANY = 600
+
+
+def rule(folder: Path, assign: list[str], unknowns: list[str], **hyper: tuple[float, str]) -> Any:
+    """A rule of one's own; hyper-parameters are defaults with domains, beside lr = 0.1."""
+    hyper = {"lr": (0.1, "nonnegative"), **hyper}
+    text = HEAD.format(name="mine") + f"unknowns = {unknowns}\nassign = {assign}\n"
+    text += "[hyperparameters]\n" + "".join(
+        f'{name} = {{ default = {default}, domain = "{domain}" }}\n'
+        for name, (default, domain) in hyper.items()
+    )
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return catalogue.load(path)
+
+
+def settings(program: Program) -> dict[str, float]:
+    """Hyper-parameters that leave no long memory; what is 0 by default remains so."""
+    return {
+        entry.name: 0.8
+        if entry.domain.endswith("unit-interval")
+        else max(float(entry.default), 0.1 if entry.default else 0.0)
+        for entry in program.hyperparameters
+    }
+
+
+def numeric(text: str, values: dict[str, float]) -> float:
+    """A formula of a card at numbers."""
+    names = {name: sp.Symbol(name) for name in values}
+    expr = sp.sympify(text.replace("lambda", "lambda_"), locals=names)
+    return float(expr.subs({names[name]: value for name, value in values.items()}))
+
+
+def known(function: Any) -> list[tuple[str, Any]]:
+    """The rules of the catalogue of which something is known, with it."""
+    values = []
+    for name in ASSIGNED:
+        program = program_of(name)
+        if not (program.outer or program.reads_loss or program.noises):
+            try:
+                values.append((name, function(program)))
+            except (NotDerivableError, NotImplementedError):
+                continue
+    return values
+
+
+@pytest.mark.parametrize(("name", "rate"), known(effective_rate), ids=lambda value: str(value)[:24])
+def test_the_rate_of_a_card_is_that_of_a_run(name: str, rate: Any) -> None:
+    text, unit, fixed = rate
+    program = program_of(name)
+    hyper = settings(program)
+    hyper |= {symbol.name: float(value) for symbol, value in fixed.items()}
+    eps = hyper.get("eps", 0.0)
+    units = {"g": SLOPE, "g/(|g| + eps)": SLOPE / (SLOPE + eps), "sign(g)": 1.0, "1": 1.0}
+    expected = numeric(text, {**hyper, "g": SLOPE}) * units[unit]
+    machine = Interpreter(program, hyper, [np.zeros(1)])
+    errors = []
+    for n in range(1, 4 * MANY + 1):
+        (before,) = machine.x[0]
+        machine.step([np.full(1, SLOPE)])
+        if n in (MANY, 4 * MANY):
+            errors.append(abs(before - machine.x[0][0] - expected))
+    assert errors[1] < max(1e-6 * expected, errors[0] / 2), errors
+
+
+@pytest.mark.parametrize(("name", "rest"), known(resting), ids=lambda value: str(value)[:24])
+def test_a_step_from_rest_stays_there(name: str, rest: Any) -> None:
+    program = program_of(name)
+    hyper = settings(program)
+    equations = dict(part.split(" = ") for part in rest[0].split(", "))
+    values = {**hyper, "theta": 1.3}
+    slope = numeric(equations.pop("grad J(theta)"), values)
+    machine = Interpreter(program, hyper, [np.full(1, 1.3)])
+    machine.step([np.full(1, SLOPE)])  # leaves numbers that are remembered
+    machine.x = [np.full(1, 1.3)]
+    for state in program.states:
+        machine.states[state] = [np.full(1, numeric(equations.get(state, "1"), values))]
+    machine.n = 10**9 if not rest[1] and "lambd" not in hyper else 2
+    machine.step([np.full(1, slope)])
+    assert machine.x[0] == pytest.approx(1.3, rel=1e-6)
+
+
+OWN: dict[str, tuple[list[str], dict[str, tuple[float, str]], dict[str, Any]]] = {
+    "decay of its own": (
+        ["theta = theta - lr*(grad(theta) + wd*theta)"],
+        {"wd": (0.5, "nonnegative")},
+        {"fixed_points": "grad J(theta) = -theta*wd"},
+    ),
+    "stable in between": (
+        ["theta = theta*(1 + a) - lr*grad(theta)"],
+        {"a": (0.1, "nonnegative")},
+        {
+            "fixed_points": "grad J(theta) = a*theta/lr",
+            "stability_limit": "1 < lambda < 21",
+            "effective_lr": None,
+        },
+    ),
+    "no friction": (
+        ["m = a*m + grad(theta)", "theta = theta - lr*m"],
+        {"a": (1, "nonnegative")},
+        {"stability_limit": "lambda < (2 + 2*a)/lr near the defaults", "effective_lr": None},
+    ),
+    "a double root on the circle": (
+        ["m = m + grad(theta)", "theta = theta - lr*(m - grad(theta))"],
+        {},
+        {"stability_limit": None},
+    ),
+    "a cubic": (
+        ["slope = grad(theta)", "theta = theta - lr*r", "r = p", "p = slope"],
+        {},
+        {"stability_limit": f"lambda < {10 * (5**0.5 - 1) / 2:.10g}", "effective_lr": "lr"},
+    ),
+    "a rate that may fade": (
+        ["theta = theta - lr*grad(theta)/(1 + c*n)"],
+        {"c": (0, "nonnegative")},
+        {"spectrum": "-1 + z + lambda*lr", "effective_lr": "lr"},
+    ),
+    "a rate that may swing": (
+        ["theta = theta - lr*cos(c*n)*grad(theta)"],
+        {"c": (0, "nonnegative")},
+        {"spectrum": "-1 + z + lambda*lr"},
+    ),
+    "a rate that swings": (
+        ["theta = theta - lr*(1 + cos(pi*n))*grad(theta)"],
+        {},
+        {"spectrum": None, "stability_limit": None, "effective_lr": None},
+    ),
+    "noise that may fade": (
+        ["theta = theta - lr*grad(theta) + sqrt(2*lr*T)*noise()/(1 + (n - 1)*fade)"],
+        {"T": (1, "positive"), "fade": (0, "nonnegative")},
+        {"stationary_variance": {"theta": "2*T/(lambda*(2 - lambda*lr))"}},
+    ),
+    "a bound that does not bind at rest": (
+        ["theta = theta - lr*min(grad(theta), 3)"],
+        {},
+        {"spectrum": "-1 + z + lambda*lr", "stability_limit": "lambda < 2/lr"},
+    ),
+    "a bound of what is remembered": (
+        ["v = max(mu*v, -5) + grad(theta)", "theta = theta - lr*v"],
+        {"mu": (0.9, "unit-interval")},
+        {"fixed_points": "grad J(theta) = 0, v = 0", "stability_limit": "lambda < (2 + 2*mu)/lr"},
+    ),
+    "a bound at a letter": (
+        ["theta = theta - lr*clip(grad(theta), -c, c)"],
+        {"c": (1, "positive")},
+        {"fixed_points": "grad J(theta) = 0", "spectrum": "-1 + z + lambda*lr"},
+    ),
+    "two bounds that meet at rest": (
+        ["theta = theta - lr*max(grad(theta), 0) - lr*min(grad(theta), 0)"],
+        {},
+        {"spectrum": None, "stability_limit": None, "effective_lr": "lr"},
+    ),
+    "a bound of the rate": (
+        ["theta = theta - min(lr, 1)*grad(theta)"],
+        {},
+        {"spectrum": "-1 + z + lambda*min(lr, 1)", "stability_limit": "lambda < 2/min(lr, 1)"},
+    ),
+    "an average that grows": (
+        ["m = b*m + grad(theta)", "theta = theta - lr*m"],
+        {"b": (1.5, "nonnegative")},
+        {"effective_lr": None},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_rules_of_ones_own(case: str, tmp_path: Path) -> None:
+    assign, hyper, expected = OWN[case]
+    targets = [line.split(" = ")[0] for line in assign]
+    unknowns = [name for name in ("theta", "m", "v", "r", "p") if name in targets]
+    report = pipeline.check(rule(tmp_path, assign, unknowns, **hyper))
+    assert {name: report[name] for name in expected} == expected
+    for name, value in expected.items():
+        if value is None:
+            assert report.finding(name).why
+
+
+def test_what_a_limit_is_fixed_at_is_said() -> None:
+    report = pipeline.check(catalogue.load("adagrad", ("optimizer",)))
+    assert "lr_decay = 0" in report.finding("spectrum").reach
+    assert report["spectrum"] == "(-s + lambda*lr - eps)/(s + eps) + z"
+    asgd = pipeline.check(catalogue.load("asgd", ("optimizer",)))
+    assert asgd["fixed_points"] == "grad J(theta) = -lambd*theta"
+
+
+@pytest.mark.parametrize("name", ["adamw", "innaprop", "diloco"])
+def test_linear_parts_are_without_weight_decay_and_say_so(name: str) -> None:
+    report = pipeline.check(catalogue.load(name, ("optimizer",)))
+    names = {"spectrum", "stability_limit", "loop_stability"} & {*report}
+    for finding in map(report.finding, names):
+        assert "without weight decay" in finding.reach
+
+
+def drawn_map(seed: int) -> StepMap:
+    """A step on a few arrays, with entries that are linear in the curvature."""
+    generator = random.Random(seed)
+    size = generator.randint(1, 3)
+
+    def entry() -> Any:
+        whole = sp.Rational(generator.randint(-9, 9), 8)
+        slope = sp.Rational(generator.randint(-4, 4), 4) if generator.random() < 0.5 else 0
+        return whole + slope * curvature
+
+    matrix = sp.Matrix(size, size, lambda *_: entry())
+    program = program_of("gradient_descent")
+    return StepMap(program, ("x",), matrix, {}, {}, {}, {})
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_intervals_are_where_no_eigenvalue_is_outside(seed: int) -> None:
+    part = drawn_map(seed)
+    intervals = stable_intervals(part, {})
+    ends = {end for interval in intervals for end in interval}
+    for value in np.geomspace(1e-3, 1e3, 300):
+        if any(abs(value - end) < 1e-3 * end for end in ends):
+            continue
+        matrix = np.array(part.matrix.subs(curvature, float(value)), float)
+        radius = max(abs(np.linalg.eigvals(matrix)))
+        if abs(radius - 1) > 1e-6:
+            assert any(low < value < high for low, high in intervals) == (radius < 1)
+
+
+def test_a_pair_that_stays_on_the_circle_leaves_it_where_it_meets(tmp_path: Path) -> None:
+    """Leapfrog without friction: on the circle to 4/lr, and for no curvature inside."""
+    steps = ["m = m + grad(theta)", "theta = theta - lr*m"]
+    part = step_map(derive_rule(rule(tmp_path, steps, ["theta", "m"])).program)
+    assert stable_intervals(part, part.usual) == [(0.0, 40.0)]
+
+
+def test_more_roots_than_letters_are_refused(tmp_path: Path) -> None:
+    roots = " + ".join(f"sqrt({k} + theta**2)" for k in range(1, 6))
+    optimizer = rule(tmp_path, [f"theta = theta - lr*grad(theta)/({roots})"], ["theta"])
+    with pytest.raises(NotDerivableError, match="more than 4 roots"):
+        FrozenSteps(derive_rule(optimizer).program, letters=True).moved(lambda point: point)
+
+
+def test_why_there_is_no_value_is_said_in_words() -> None:
+    """Nothing of SymPy's own is printed."""
+    for name in ASSIGNED:
+        declaration = catalogue.load(name, ("optimizer",))
+        assert isinstance(declaration, kinds.Rule | kinds.Discretised)
+        report = pipeline.check(declaration)
+        for finding in (report.finding(key) for key in report):
+            text = f"{finding.value} {finding.why}"
+            for word in ("No algorithms", "generators", "AccumBounds", "Traceback", "\n"):
+                assert word not in text, f"{name}: {finding.name}: {text}"
+
+
+def test_a_limit_at_the_defaults_is_a_number_where_no_formula_is_one(tmp_path: Path) -> None:
+    steps = ["m = b*m + grad(theta)", "theta = theta - lr*(m + grad(theta))"]
+    optimizer = rule(tmp_path, steps, ["theta", "m"], b=(0.9, "unit-interval"))
+    text, is_formula, why = stability(step_map(derive_rule(optimizer).program))
+    assert text is not None
+    assert is_formula
+    assert not why
