@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.optimizers import wide  # content 5bc7ba25e2ed41f2
+from hamilforge.runtime.optimizers import wide  # content fd819fd763af97c3
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("p",)
@@ -70,14 +70,14 @@ def _kick_drift_1(x, p, g, sign, l2, decay, kick):
         p[i] = p_new
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _kick_drift_1_norm_squared(p):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
         total = 0.0
         for i in range(p.size):
             p_new_wide = scale * np.float64(p[i])
-            total += p_new_wide * p_new_wide
+            total = wide.plus(total, p_new_wide * p_new_wide)
 
         if p.itemsize == 4 or wide.fits(total, exponent):
             break

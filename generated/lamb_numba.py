@@ -25,7 +25,7 @@ from numba import njit, prange
 
 from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.optimizers import wide  # content 5bc7ba25e2ed41f2
+from hamilforge.runtime.optimizers import wide  # content fd819fd763af97c3
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("m", "v")
@@ -92,7 +92,7 @@ def _update_1(x, m, v, g, sign, l2, m_scale, beta1, v_scale, beta2):
         v[i] = v_new
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _update_1_total_(x, m, v, shrink, weight_decay, direction_scale, direction_scale_2, eps):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -103,14 +103,14 @@ def _update_1_total_(x, m, v, shrink, weight_decay, direction_scale, direction_s
                 m[i] / (eps + np.sqrt(direction_scale_2 * v[i]))
             )
             direction_wide = scale * np.float64(direction)
-            total += direction_wide * direction_wide
+            total = wide.plus(total, direction_wide * direction_wide)
 
         if x.itemsize == 4 or wide.fits(total, exponent):
             break
     return total, 2.0 * exponent
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _update_1_total_2(x, shrink):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -118,7 +118,7 @@ def _update_1_total_2(x, shrink):
         for i in range(x.size):
             x_shrunk = shrink * x[i]
             x_shrunk_wide = scale * np.float64(x_shrunk)
-            total += x_shrunk_wide * x_shrunk_wide
+            total = wide.plus(total, x_shrunk_wide * x_shrunk_wide)
 
         if x.itemsize == 4 or wide.fits(total, exponent):
             break

@@ -22,7 +22,7 @@ from numba import njit, prange
 
 from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.optimizers import wide  # content 5bc7ba25e2ed41f2
+from hamilforge.runtime.optimizers import wide  # content fd819fd763af97c3
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
@@ -57,7 +57,7 @@ ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _update_1_total_(x, g, sign, l2):
     real = x.dtype.type
     for exponent in wide.EXPONENTS:
@@ -66,14 +66,14 @@ def _update_1_total_(x, g, sign, l2):
         for i in range(x.size):
             gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
             gradient_wide = scale * np.float64(gradient)
-            total += gradient_wide * gradient_wide
+            total = wide.plus(total, gradient_wide * gradient_wide)
 
         if x.itemsize == 4 or wide.fits(total, exponent):
             break
     return total, 2.0 * exponent
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _update_1_total_2(x, shrink):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -81,7 +81,7 @@ def _update_1_total_2(x, shrink):
         for i in range(x.size):
             x_shrunk = shrink * x[i]
             x_shrunk_wide = scale * np.float64(x_shrunk)
-            total += x_shrunk_wide * x_shrunk_wide
+            total = wide.plus(total, x_shrunk_wide * x_shrunk_wide)
 
         if x.itemsize == 4 or wide.fits(total, exponent):
             break

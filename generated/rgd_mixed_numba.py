@@ -32,7 +32,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.optimizers import wide  # content 5bc7ba25e2ed41f2
+from hamilforge.runtime.optimizers import wide  # content fd819fd763af97c3
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
@@ -82,21 +82,21 @@ ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _kick_drift_1_old_norm_squared(v):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
         total = 0.0
         for i in range(v.size):
             v_wide = scale * np.float64(v[i])
-            total += v_wide * v_wide
+            total = wide.plus(total, v_wide * v_wide)
 
         if v.itemsize == 4 or wide.fits(total, exponent):
             break
     return total, 2.0 * exponent
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _kick_drift_1_norm_squared(x, v, g, sign, l2, decay, kick):
     real = x.dtype.type
     for exponent in wide.EXPONENTS:
@@ -106,7 +106,7 @@ def _kick_drift_1_norm_squared(x, v, g, sign, l2, decay, kick):
             gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
             v_new = decay * v[i] - kick * gradient
             v_new_wide = scale * np.float64(v_new)
-            total += v_new_wide * v_new_wide
+            total = wide.plus(total, v_new_wide * v_new_wide)
 
         if x.itemsize == 4 or wide.fits(total, exponent):
             break
@@ -240,14 +240,14 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _solution_1_old_norm_squared(v):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
         total = 0.0
         for i in range(v.size):
             v_wide = scale * np.float64(v[i])
-            total += v_wide * v_wide
+            total = wide.plus(total, v_wide * v_wide)
 
         if v.itemsize == 4 or wide.fits(total, exponent):
             break

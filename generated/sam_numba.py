@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.optimizers import wide  # content 5bc7ba25e2ed41f2
+from hamilforge.runtime.optimizers import wide  # content fd819fd763af97c3
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v", "theta")
@@ -73,7 +73,7 @@ def _update_1_1(x, theta, shrink):
         theta[i] = theta_new
 
 
-@njit(fastmath={"reassoc", "nsz"}, **INNER)
+@njit(**INNER)
 def _update_1_1_total_(x, g, sign, l2):
     real = x.dtype.type
     for exponent in wide.EXPONENTS:
@@ -82,7 +82,7 @@ def _update_1_1_total_(x, g, sign, l2):
         for i in range(x.size):
             gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
             gradient_wide = scale * np.float64(gradient)
-            total += gradient_wide * gradient_wide
+            total = wide.plus(total, gradient_wide * gradient_wide)
 
         if x.itemsize == 4 or wide.fits(total, exponent):
             break

@@ -345,14 +345,12 @@ def _value(expr: Any, known: Mapping[str, Any]) -> Any:
 
 def _one_dimensional(expr: Any, known: Mapping[str, Any]) -> Any:
     """A scalar in one dimension, where a sum over coordinates is its one term."""
-    import sympy as sp
-
-    from hamilforge.gen.derive.calculus import Total
+    from hamilforge.gen.derive.calculus import Total, limit
 
     expr = expr.replace(Total, lambda term: term)
     for symbol in sorted(expr.free_symbols, key=str):
         if known.get(symbol.name) == 0:
-            expr = sp.limit(expr, symbol, 0, "+")
+            expr = limit(expr, symbol, 0)
     return _value(expr, known)
 
 

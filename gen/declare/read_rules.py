@@ -166,7 +166,7 @@ def refuse_unmet(
         requirements: conditions, with what is said where one does not hold.
         hyperparameters: with their defaults.
     """
-    defaults = default_numbers(hyperparameters) | {WORKERS: mpmath.mpf(1)}
+    defaults = {WORKERS: mpmath.mpf(1), **default_numbers(hyperparameters)}
     for condition, _ in requirements:
         try:
             holds = numerical(condition.tree, defaults) > 0

@@ -219,6 +219,30 @@ def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:
     return expr
 
 
+def limit(expr: Expr, symbol: sp.Symbol, place: Expr, side: str = "+") -> Expr:
+    """A limit, infinite where it is.
+
+    Args:
+        expr: of what.
+        symbol: that goes there.
+        place: where it goes.
+        side: from above (``+``) or below (``-``).
+
+    Returns:
+        The limit.
+
+    Raises:
+        NotDerivableError: SymPy knows none.
+    """
+    try:
+        end = sp.limit(expr, symbol, place, side)
+    except (NotImplementedError, RecursionError, ValueError) as error:
+        raise NotDerivableError(f"no limit of {expr} at {symbol} = {place} is known") from error
+    if end.has(sp.Limit, sp.AccumBounds):
+        raise NotDerivableError(f"no limit of {expr} at {symbol} = {place} is known")
+    return end
+
+
 #: Functions whose derivatives jump, or which do themselves.
 BROKEN = ("Abs", "sign", "step", CHOICE, "max", "min", "clip", "relu", "elu", "leaky_relu")
 

@@ -15,7 +15,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.functions import CHOICE
-from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, tidy
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, limit, tidy
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Ref, Select
 from hamilforge.gen.program.lower import lower
@@ -43,20 +43,20 @@ def finish(
     for symbol in zeros:
         if symbol not in expr.free_symbols or regular(expr.xreplace(numbers), symbol):
             continue
-        limit = sp.limit(expr.xreplace(numbers), symbol, 0, "+")
-        if limit.has(*_INFINITE) or isinstance(limit, sp.Limit):
+        end = limit(expr.xreplace(numbers), symbol, 0)
+        if end.has(*_INFINITE):
             raise DeclarationError.single(
                 where,
                 f"the scalar {expr} is infinite at {symbol} = 0, which the domain of {symbol} "
                 "includes; choose a domain without 0",
             )
-        if limit.has(sp.Float) or (set(numbers) & expr.free_symbols and not limit.is_Integer):
-            limit = sp.limit(expr, symbol, 0, "+")
+        if end.has(sp.Float) or (set(numbers) & expr.free_symbols and not end.is_Integer):
+            end = limit(expr, symbol, 0)
         rest = [other for other in zeros if other != symbol]
         return Select(
             Ref(symbol.name),
             Fraction(0),
-            finish(tidy(limit), rest, numbers, where),
+            finish(tidy(end), rest, numbers, where),
             finish(expr, rest, numbers, where),
         )
     return lower(expr)

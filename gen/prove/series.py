@@ -118,6 +118,8 @@ def _number_field(radicals: tuple[sp.Expr, ...]) -> Field:
 
 
 DIGITS = 60
+#: What is smaller beside 1 is rounding.
+ROUNDING = mpmath.mpf(10) ** (-DIGITS // 2)
 _CONTEXT = mpmath.mp.clone()
 _CONTEXT.dps = DIGITS
 
@@ -136,7 +138,7 @@ def _float_function(name: str, value: Any) -> Any:
 FLOATS = Field(
     convert=lambda value: _CONTEXT.mpf(value.numerator) / value.denominator,
     function=_float_function,
-    is_zero=lambda value: abs(value) < _CONTEXT.mpf(10) ** (-DIGITS // 2),
+    is_zero=lambda value: abs(value) < ROUNDING,
     embed=lambda value: _CONTEXT.mpf(str(sp.N(value, DIGITS))),
     magnitude=lambda value: abs(float(value)),
     name=f"{DIGITS}-digit arithmetic",

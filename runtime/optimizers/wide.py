@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hamilforge.runtime.core.inner_functions import inner_function
+from hamilforge.runtime.core.inner_functions import inner_function, summing_function
 
 #: A mantissa and its exponent.
 Wide = tuple[float, float]
@@ -46,6 +46,15 @@ def fits(total: float, exponent: float) -> bool:
     """Whether a sum of squares needs no other exponent; that of what is no number has none."""
     least, most = RANGE if exponent == 0.0 else SCALED_RANGE
     return least < total < most or total != total
+
+
+@summing_function
+def plus(total: float, term: float) -> float:
+    """``total + term``: additions of a sum are in any order, and what is added is as written.
+
+    Scaled entries ``scale * (a * b)`` would overflow as ``(scale * a) * b`` where b is small.
+    """
+    return total + term
 
 
 @inner_function

@@ -187,6 +187,10 @@ def faults(name):
         changed = text[: match.start()] + new[old] + text[match.end() :]
         if not any(equal in changed for equal in EQUAL):
             yield line, changed
+    for match in re.finditer(r'^([a-z_]+) = "(.*)"$', text, re.MULTILINE):
+        section = text[: match.start()].rpartition("\n[")[2].partition("]")[0]
+        if match[1] in ("project", "gradient", "geodesic") or section == "retractions":
+            yield match[0], text[: match.start(2)] + f"2*({match[2]})" + text[match.end(2) :]
 
 
 @pytest.mark.parametrize(

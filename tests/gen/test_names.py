@@ -19,6 +19,7 @@ import torch
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.functions import PRIMITIVE
+from hamilforge.gen.declare.read_loops import RESERVED, WORKERS
 from hamilforge.gen.declare.reader import MEANINGS, OPTIONS, SYMBOL
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.emit import files
@@ -36,7 +37,7 @@ from hamilforge.runtime.networks.torch_network import Network
 from hamilforge.runtime.networks.torch_objective import Objective
 from hamilforge.runtime.problems.problem import Problem
 from hamilforge.runtime.problems.torch_problem import Problem as TorchProblem
-from tests.interpreted import as_python
+from tests.interpreted import as_python, verified
 from tests.samples import sampled
 
 ROOT = Path(__file__).parents[2]
@@ -190,6 +191,28 @@ def test_hyper_parameters_of_optimizers(declared, batch):
     path = optimizer(declared, names, "weights" if "weights" not in names else "v")
     module = compared(catalogue.load(path), tuple(np.linspace(0.1, 0.9, len(names))))
     assert "None_" in vars(module)
+
+
+def test_names_of_loops_in_optimizers_without_one(declared):
+    """A hyper-parameter called as the number of workers is one."""
+    names = [name for name in RESERVED if name in HYPER]
+    assert WORKERS in names
+    compared(catalogue.load(optimizer(declared, names)), tuple(np.linspace(0.1, 0.9, len(names))))
+
+
+@pytest.mark.parametrize("batch", sampled(range(-(-len(HYPER) // 12)), every=16))
+def test_hyper_parameters_of_rules(declared, batch):
+    names = HYPER[12 * batch : 12 * batch + 12]
+    rate = " + ".join(f"{k + 1}*{name}" for k, name in enumerate(names))
+    x, v = (name if name not in names else f"own_{name}" for name in ("theta", "momentum"))
+    path = declared(
+        f'kind = "optimizer"\nunknowns = ["{x}", "{v}"]\nassign = [\n'
+        f'"{v} = {v}/2 + grad({x})*norm({x})",\n"{x} = {x} - ({rate})*{v}"]\n'
+        f'[require]\n"{rate} >= 1" = "too little"\n[hyperparameters]\n'
+        + "".join(f'{name} = {{ default = 1, domain = "positive" }}\n' for name in names),
+        "none",
+    )
+    assert verified(path).holds
 
 
 @pytest.mark.parametrize("buffer", "k rows math gradient xs np torch sum_over".split())

@@ -527,6 +527,16 @@ def test_sums_read_what_they_are_of_whatever_was_stored(
     assert verifies(path).holds
 
 
+def test_what_a_sum_adds_is_computed_as_written(tmp_path: Path) -> None:
+    """Of ``scale * (theta * m)`` the kernel makes no ``(scale * theta) * m``, which overflows."""
+    path = declared(tmp_path, '["theta", "m"]', *AFTER_STORES["the old point"])
+    theta = torch.nn.Parameter(torch.full((20,), 1e200, dtype=torch.float64))
+    optimizer = hf.optimizer(path)([theta], fused=True)
+    theta.grad = torch.ones_like(theta)
+    optimizer.step()
+    assert bool((theta == 1e200).all())
+
+
 def test_sums_over_each_coordinate_are_the_entries(tmp_path: Path) -> None:
     path = declared(
         tmp_path,

@@ -200,3 +200,29 @@ def test_the_reference_trajectories_move():
     assert len(cases) == 4
     for case in cases:  # of others gradients are small beside points, or points beside gradients
         assert all(np.any(x[0] != y[0]) for x, (y, _) in zip(case.points, case.after, strict=True))
+
+
+def test_numbers_that_rounding_hides_decide_no_order(tmp_path):
+    """A kick of 1e30 and one back; a friction of exp(1000)."""
+    text = (catalogue.root() / "splitting" / "blanes_moan_s6.toml").read_text()
+    path = tmp_path / "far.toml"
+    constant = text.partition("b1 = ")[2].partition("\n")[0]
+    path.write_text(text.replace(f"b1 = {constant}", "b1 = 1000000000000000000000000000000"))
+    with pytest.raises(DeclarationError, match="rounding hides the order"):
+        pipeline.check(catalogue.load(path))
+    text = (catalogue.root() / "optimizers" / "aboba.toml").read_text()
+    friction = text.partition("gamma = ")[2].partition("\n")[0]
+    path.write_text(text.replace(f"gamma = {friction}", 'gamma = "exp(1000)"'))
+    with np.errstate(all="ignore"):
+        order = pipeline.check(catalogue.load(path)).finding("order")
+    assert order.value is None
+    assert "rounding hides" in order.why
+
+
+def test_a_limit_that_is_not_known_is_the_users_to_avoid(tmp_path):
+    text = (catalogue.root() / "optimizers" / "relativistic_coordinate_euler.toml").read_text()
+    friction = text.partition("gamma = ")[2].partition("\n")[0]
+    path = tmp_path / "powers.toml"
+    path.write_text(text.replace(f"gamma = {friction}", 'gamma = "(-log(momentum)/h)**10"'))
+    with pytest.raises(DeclarationError, match=r"no limit of .* is known"):
+        pipeline.check(catalogue.load(path))

@@ -12,7 +12,7 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.calculus import Expr, primitive
+from hamilforge.gen.derive.calculus import Expr, limit, primitive
 from hamilforge.gen.derive.integrators.field import refuse_coupling
 from hamilforge.gen.derive.integrators.lattice import LatticeField
 from hamilforge.gen.derive.integrators.vector_field import VectorField, t
@@ -211,8 +211,8 @@ def _impulse(field: VectorField) -> IrExpr:
         if parameter.domain in (*kinds.ZERO_IN_DOMAIN, "real") and whole.has(symbol):
             there = whole.subs(symbol, 0)
             if there.has(sp.nan, sp.zoo, sp.oo):
-                limit = lower(sp.limit(whole, symbol, 0), names)
-                impulse = Select(Ref(parameter.name), Fraction(0), limit, impulse)
+                end = lower(limit(whole, symbol, 0), names)
+                impulse = Select(Ref(parameter.name), Fraction(0), end, impulse)
     return impulse
 
 

@@ -419,7 +419,10 @@ class _Builder:
         reads = {name for line in body for name in names(line.value)} | {*row, *solution_row}
         tests = tuple((lower(test), message) for test, message in values.requirements)
         reads |= {name for test, _ in tests for name in names(test)}
-        inputs = (*values.hyper, *(name for name in ("n", WORKERS) if name in reads))
+        inputs = (
+            *values.hyper,
+            *(name for name in ("n", WORKERS) if name in reads - {*values.hyper}),
+        )
         if loss.name in reads - taken:
             inputs = (*inputs, loss.name)
             self._refuse_several_gradients()

@@ -135,7 +135,8 @@ class Program:
     @property
     def counts_workers(self) -> bool:
         """Whether the host reads how many workers there are."""
-        return WORKERS in self.host.inputs
+        own = (entry.name for entry in self.hyperparameters)
+        return WORKERS in self.host.inputs and WORKERS not in own
 
     @property
     def reads_loss(self) -> bool:

@@ -397,7 +397,7 @@ class Recorder:
             values.decays = tuple(point in points for point in values.points)
             if not any(values.decays):
                 raise self.refused(decay_at.text, "no gradient is taken there", at)
-        own = {**values.hyper, WORKERS: workers}
+        own = {WORKERS: workers, **values.hyper}
         for condition, message in requirements:
             test = self.converted(condition, own, ("require", condition.text))
             values.requirements.append((test, message))

@@ -15,7 +15,7 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
+from hamilforge.gen.derive.calculus import Expr, Total, limit, tidy, written
 from hamilforge.gen.derive.optimizers.rotation import b, g, last_b, new_b, present, x
 from hamilforge.gen.derive.scheme import constant_values
 from hamilforge.gen.derive.symbols import Velocity, n, p, parameter_symbol, t
@@ -93,7 +93,7 @@ def quadratic_part(derivation: Derivation) -> Expr | None:
         )
         if any(symbol in power.exp.free_symbols for power in entry.atoms(sp.Pow))
     }
-    slope = sp.limit(tidy(entry.xreplace(defaults) / momentum), momentum, 0, "+")
+    slope = limit(tidy(entry.xreplace(defaults) / momentum), momentum, 0)
     if slope == 0 or not slope.is_finite:
         return None
     return slope
@@ -169,7 +169,7 @@ def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
     symbols = sorted(_defaults(derivation), key=str)
     domains = {parameter.name: parameter.domain for parameter in derivation.program.hyperparameters}
     radius = sp.lambdify([curvature, *symbols], matrix, ON_NUMPY)
-    limit = sp.lambdify(symbols, root, ON_NUMPY)
+    bound = sp.lambdify(symbols, root, ON_NUMPY)
     for _ in range(40):
         point = [
             generator.uniform(0.05, 0.95)
@@ -177,7 +177,7 @@ def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
             else generator.uniform(0.05, 4.0)
             for symbol in symbols
         ]
-        size = float(limit(*point))
+        size = float(bound(*point))
         if not size > 0:
             return False
         for share, stable in ((1e-6, True), (0.5, True), (0.999, True), (1.001, False)):

@@ -15,6 +15,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import FLAG
+from hamilforge.gen.derive import calculus
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, written
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.algebra import Algebra, evaluate
@@ -241,8 +242,8 @@ def limit(value: Expr, fading: Set[Expr]) -> Expr:
         raise NotDerivableError("a scalar of the step has no value")
     if not value.has(number):
         return value
-    end = sp.limit(value, number, sp.oo)
-    if end.has(sp.oo, -sp.oo, sp.nan, sp.Limit, sp.AccumBounds):
+    end = calculus.limit(value, number, sp.oo)
+    if end.has(sp.oo, -sp.oo, sp.nan):
         raise NotDerivableError(f"{written(value)} has no limit as n grows")
     return end
 

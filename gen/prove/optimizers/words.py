@@ -24,7 +24,7 @@ import sympy as sp
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr
 from hamilforge.gen.derive.scheme import Scheme, constant_values
-from hamilforge.gen.prove.series import FLOATS, RATIONALS, Field, Irrational, number_field
+from hamilforge.gen.prove.series import FLOATS, RATIONALS, ROUNDING, Field, Irrational, number_field
 
 Word = tuple[str, ...]
 MAX_ORDER = 10
@@ -173,13 +173,16 @@ def product_order(
         The order, with what was examined.
 
     Raises:
-        NotDerivableError: the order is higher than any looked for.
+        NotDerivableError: the order is higher than any looked for, or hidden by rounding.
     """
     limit = float(DECIMAL) if field is FLOATS else 0.0
+    whole = sum(field.magnitude(weight) for _, weight in flows)
     residuals: list[float] = []
     found: dict[Word, Any] = {}
     count = 0
     for order in range(1, MAX_ORDER + 1):
+        if field is FLOATS and whole**order * float(ROUNDING) ** 2 > limit:
+            raise NotDerivableError("its weights are so large that rounding hides the order")
         differences = _differences(word_coefficients(flows, order, field), letters, order, field)
         count += len(letters) ** order
         residuals.append(max(map(field.magnitude, differences.values()), default=0.0))
