@@ -226,3 +226,12 @@ def test_a_limit_that_is_not_known_is_the_users_to_avoid(tmp_path):
     path.write_text(text.replace(f"gamma = {friction}", 'gamma = "(-log(momentum)/h)**10"'))
     with pytest.raises(DeclarationError, match=r"no limit of .* is known"):
         pipeline.check(catalogue.load(path))
+
+
+@pytest.mark.parametrize("slope", ["clip(grad(q), -10, 10)", "max(grad(q), 0)", "abs(grad(q))"])
+def test_a_bound_of_a_gradient_has_no_symmetric_slope(optimizer, slope):
+    """Where one coordinate is bounded and another not; at two points it may be all or none."""
+    method = update(f"p = decay(h)*p - h*{slope}", "q = q + h*velocity(p)")
+    report = pipeline.check(catalogue.load(optimizer(method=method)))
+    assert report["symplectic_form"] == "none"
+    assert "N - N'" in report["defect"]

@@ -9,7 +9,7 @@ matrices, so that what holds does so whatever the functions are.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -162,7 +162,7 @@ class _Jets:
         )
 
 
-def is_conformal(program: Program, dimension: int = 2, seeds: tuple[int, ...] = (1, 2)) -> bool:
+def is_conformal(program: Program, dimension: int = 2, seeds: Iterable[int] = (1, 2)) -> bool:
     """Whether the emitted program is conformal symplectic at random points, with one factor.
 
     Args:
@@ -173,8 +173,8 @@ def is_conformal(program: Program, dimension: int = 2, seeds: tuple[int, ...] = 
     Returns:
         Whether it is at every point, with the same factor.
     """
-    factors = [_factor_at(program, dimension, seed) for seed in seeds]
-    return None not in factors and len(set(factors)) == 1
+    factors = {_factor_at(program, dimension, seed) for seed in seeds}
+    return None not in factors and len(factors) == 1
 
 
 def _factor_at(program: Program, dimension: int, seed: int) -> Fraction | None:

@@ -26,6 +26,7 @@ from hamilforge.gen.program.optimizers.interpret import host_values
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 from hamilforge.gen.program.reference import FLOAT64
+from hamilforge.gen.prove.optimizers.choices import CHOICES
 from hamilforge.gen.prove.optimizers.conformal import Form, block_text, form_of, telescoped
 from hamilforge.gen.prove.optimizers.differences import numeric_factor
 from hamilforge.gen.prove.optimizers.jets import is_conformal
@@ -39,6 +40,9 @@ from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
 #: Values of hyper-parameters at which the Jacobian of a step is taken by differences.
 USUAL = 1e-4, 1e4
+#: At how many random points a step is looked at, and one that chooses: at a few of them all
+#: coordinates may be on one side.
+FEW, MANY = 2, 24
 ANY = "any K, J, friction and dimension"
 
 
@@ -149,11 +153,15 @@ def _form(derivation: Derivation) -> tuple[Finding, ...]:
     form = form_of(derivation.scheme, linear_velocity(derivation.system))
     inputs = _usual_inputs(derivation)
     numeric = numeric_factor(derivation.program, inputs)
-    random_jets = is_conformal(derivation.program)
+    chooses = any(line.value.has(*CHOICES) for line in derivation.scheme.lines)
+    points = MANY if chooses else FEW
+    random_jets = is_conformal(derivation.program, seeds=range(1, points + 1))
+    if chooses and form.factor is None:
+        numeric = None  # at the points of differences bounds may bind nowhere
     if (random_jets or numeric is not None) != (form.factor is not None):
         raise NotImplementedError("scheme and program disagree on conformal symplecticity")
     exact = (
-        "an exact Jacobian of the emitted program at 2 random points in 2 dimensions"
+        f"an exact Jacobian of the emitted program at {points} random points in 2 dimensions"
         if random_jets == (form.factor is not None)
         else "the Jacobian of the emitted program by differences at 2 points in 2 dimensions"
     )
