@@ -372,6 +372,11 @@ def test_two_files_of_one_name_keep_numbers_of_their_own(tmp_path: Path) -> None
     assert finding.value is not True
 
 
+#: An identity of up to three numbers.
+NEWTON = (
+    "sum(theta)**4 - 6*sum(theta)**2*sum(theta**2) + 3*sum(theta**2)**2"
+    " + 8*sum(theta)*sum(theta**3) - 6*sum(theta**4)"
+)
 #: Slopes that are the gradient in most states, or in all of them.
 SLOPES = {
     "clip(grad(theta), -1000000, 1000000)": False,
@@ -390,6 +395,14 @@ SLOPES = {
     "sum(grad(theta)*theta)/sum(theta)": False,
     "where(grad(theta) > 1000, 1000, grad(theta))": None,
     "grad(theta)*where(n > 100, 2, 1)": None,
+    "grad(theta) + max(0, grad(theta) - 1000)*max((theta + 1)**2, theta**2 + 2*theta + 1)": False,
+    "grad(theta)*sum(cos(theta)**2 + sin(theta)**2)/3": False,
+    f"grad(theta) + {NEWTON}": False,
+    "grad(theta) + leaky_relu(grad(theta) - 1000)": False,
+    "grad(theta) + log(theta - 30) + log(theta - 20) - log((theta - 20)*(theta - 30))": True,
+    "leaky_relu(grad(theta)) + 99*min(grad(theta), 0)/100": True,
+    "elu(grad(theta)) - expm1(min(grad(theta), 0)) + min(grad(theta), 0)": True,
+    "grad(theta)*sign(theta)**2": True,
     "grad(theta)*sum(max(theta, -100))/sum(theta)": None,
     "grad(theta)*sum(abs(theta))/sum(max(theta, -theta))": None,
     "grad(theta)*max(2 - 2*theta + theta**2, 0)/(2 - 2*theta + theta**2)": None,
@@ -418,6 +431,8 @@ def test_every_side_of_a_choice_is_looked_at(
     assert "__" not in finding.why
     if holds is not None:
         assert not finding.why
+    jumps = bool(holds) and ("sign(" in slope or "step(" in slope)
+    assert jumps == ("but for entries or sums at which a step chooses" in finding.reach)
 
 
 N, B, C = number, sp.Symbol("b", positive=True), sp.Symbol("c", positive=True)

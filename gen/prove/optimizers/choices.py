@@ -14,8 +14,10 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.declare.functions import CHOICE, CONDITIONS
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr
 
+ZERO, ONE = sp.Integer(0), sp.Integer(1)
 #: Up to how many pieces of an expression are looked at.
 MOST = 256
 
@@ -33,24 +35,36 @@ class Piece:
     formula: Expr
 
 
-#: For each function that chooses: on either side, what is positive there and its value.
-_SIDES: Mapping[str, Callable[..., tuple[tuple[Expr, Expr], tuple[Expr, Expr]]]] = {
-    "abs": lambda x: ((x, x), (-x, -x)),
-    "sign": lambda x: ((x, sp.S.One), (-x, -sp.S.One)),
-    "relu": lambda x: ((x, x), (-x, sp.S.Zero)),
-    "step": lambda x: ((x, sp.S.One), (-x, sp.S.Zero)),
-    "leaky_relu": lambda x: ((x, x), (-x, x / 100)),
-    "elu": lambda x: ((x, x), (-x, sp.exp(x) - 1)),
-    "max": lambda x, y: ((x - y, x), (y - x, y)),
-    "min": lambda x, y: ((y - x, x), (x - y, y)),
-    "clip": lambda x, y, z: ((x - y, FUNCTIONS["min"](x, z)), (y - x, FUNCTIONS["min"](y, z))),
-    "where": lambda x, y, z: ((x, y), (-x, z)),
-    "greater": lambda x, y: ((x - y, sp.S.One), (y - x, sp.S.Zero)),
-    "at_least": lambda x, y: ((x - y, sp.S.One), (y - x, sp.S.Zero)),
-    "equal": lambda x, y: ((x - y, sp.S.Zero), (y - x, sp.S.Zero)),
+#: For each function that chooses: the number on whose sign it depends, and its value where that is
+#: positive, where it is negative and where it is 0.
+_SIDES: Mapping[str, Callable[..., tuple[Expr, Expr, Expr, Expr]]] = {
+    "abs": lambda x: (x, x, -x, ZERO),
+    "sign": lambda x: (x, ONE, -ONE, ZERO),
+    "relu": lambda x: (x, x, ZERO, ZERO),
+    "step": lambda x: (x, ONE, ZERO, ZERO),
+    "leaky_relu": lambda x: (x, x, x / 100, ZERO),
+    "elu": lambda x: (x, x, sp.exp(x) - 1, ZERO),
+    "max": lambda x, y: (x - y, x, y, x),
+    "min": lambda x, y: (x - y, y, x, x),
+    "clip": lambda x, y, z: (x - y, *(FUNCTIONS["min"](bound, z) for bound in (x, y, x))),
+    CHOICE: lambda x, y, z: (x, y, z, z),
+    "greater": lambda x, y: (x - y, ONE, ZERO, ZERO),
+    "at_least": lambda x, y: (x - y, ONE, ZERO, ONE),
+    "equal": lambda x, y: (x - y, ZERO, ZERO, ONE),
 }
 _BY_FUNCTION = {FUNCTIONS[name]: sides for name, sides in _SIDES.items()}
 CHOICES: tuple[Any, ...] = tuple(_BY_FUNCTION)
+#: Those that jump.
+JUMPS: tuple[Any, ...] = tuple(FUNCTIONS[name] for name in ("sign", "step", CHOICE, *CONDITIONS))
+
+
+def with_numbers(expr: Expr) -> Expr:
+    """An expression in which every function that chooses has numbers at numbers."""
+    for name in ("leaky_relu", "elu"):
+        for call in expr.atoms(FUNCTIONS[name]):
+            difference, above, below, _ = _SIDES[name](*call.args)
+            expr = expr.xreplace({call: FUNCTIONS[CHOICE](difference, above, below)})
+    return expr
 
 
 def pieces(expr: Expr, unit: Set[Expr]) -> Iterator[Piece]:
@@ -108,14 +122,18 @@ def _innermost(expr: Expr) -> Expr | None:
 
 
 def _sides(piece: Piece, choice: Expr, unit: Set[Expr]) -> Iterator[Piece]:
-    """A piece on either side of a choice."""
-    for positive, value in _BY_FUNCTION[choice.func](*choice.args):
-        condition = _without_positive_factors(positive)
-        sums = (condition + other for other in (0, *piece.positive))
+    """A piece on either side of a choice; at its edge where that is everywhere."""
+    difference, above, below, edge = _BY_FUNCTION[choice.func](*choice.args)
+    condition = _without_positive_factors(difference)
+    if condition == 0:
+        yield Piece(piece.positive, piece.formula.xreplace({choice: edge}))
+        return
+    for positive, value in ((condition, above), (-condition, below)):
+        sums = (positive + other for other in (0, *piece.positive))
         if any(sp.factor(with_bounds(total, unit)).is_nonpositive for total in sums):
             continue
         formula = piece.formula.xreplace({choice: value})
-        yield Piece(tuple(dict.fromkeys((*piece.positive, condition))), formula)
+        yield Piece(tuple(dict.fromkeys((*piece.positive, positive))), formula)
 
 
 def _without_positive_factors(expr: Expr) -> Expr:

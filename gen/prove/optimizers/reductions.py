@@ -20,6 +20,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import PROOF, Allowance
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
+from hamilforge.gen.declare.functions import CONDITIONS
 from hamilforge.gen.declare.kinds import FLAG, Reduction
 from hamilforge.gen.derive.calculus import FUNCTIONS, Coordinate, Expr, to_sympy
 from hamilforge.gen.program.algebra import evaluate
@@ -29,6 +30,7 @@ from hamilforge.gen.program.optimizers.programs import (
     arrays_of,
     program_of,
 )
+from hamilforge.gen.prove.optimizers.choices import JUMPS
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
@@ -40,14 +42,14 @@ from hamilforge.gen.prove.optimizers.vanishing import (
     IN_SYMBOLS,
     how_zero,
     unknown_sum,
-    with_drawn_sums,
+    with_equal_entries,
 )
 from hamilforge.gen.prove.report import Claim, Finding, attempted
 
 #: What findings about reductions begin with.
 REDUCTION = "is_"
 _point = Coordinate("x__")
-_CONDITIONS = tuple(FUNCTIONS[name] for name in ("greater", "at_least", "equal"))
+_CONDITIONS = tuple(FUNCTIONS[name] for name in CONDITIONS)
 
 
 def reduction_findings(optimizer: AnyOptimizer) -> tuple[Finding, ...]:
@@ -135,8 +137,8 @@ class _Letters(SymbolicSteps):
         super().__init__(program_of(optimizer), _point)
         # what both programs draw at their occurrences of one number
         self.noises = {
-            name: Coordinate(f"noise__{number}")
-            for number, name in enumerate(self.program.noises, start=1)
+            name: Coordinate(f"noise__{place}")
+            for place, name in enumerate(self.program.noises, start=1)
         }
 
     @property
@@ -160,7 +162,7 @@ class _Letters(SymbolicSteps):
         difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
         if difference.is_number:
             return super()._select(subject, value, then, otherwise)
-        drawn = with_drawn_sums(sp.sympify(subject))
+        drawn = with_equal_entries(sp.sympify(subject))
         unlike = super()._select(drawn, value, lambda: sp.false, lambda: sp.true)
         if difference.has(*_CONDITIONS) or not unlike:
             names = ", ".join(sorted(map(str, difference.free_symbols)))
@@ -226,6 +228,7 @@ class _Comparison:
         self._unit |= {_renamed(symbol) for symbol in ours.unit}
         self._hyper |= {name: to_sympy(value, known) for name, value in reduction.values}
         self._solutions: list[Expr] = []
+        self._jumps = False
 
     # --- what the declaration says, and the programs have -----------------------------------------
 
@@ -277,8 +280,7 @@ class _Comparison:
         try:
             return self._result()
         except NotDerivableError as error:
-            text = _SYMBOL.sub(lambda found: self._called(found[0]), str(error))
-            raise NotDerivableError(text) from error
+            raise NotDerivableError(self._in_words(str(error))) from error
 
     def _result(self) -> tuple[bool, str]:
         parts = {"where they begin": self._beginnings()}
@@ -288,6 +290,7 @@ class _Comparison:
         parts["any step"] = {**self._stand_anywhere(), **self._step()}
         found = set()
         for part, differences in parts.items():
+            self._jumps |= any(difference.has(*JUMPS) for difference in differences.values())
             how = how_zero(differences.values(), self._unit)
             if not how:
                 self._refuse_undecided(differences.values())
@@ -301,10 +304,13 @@ class _Comparison:
             if not how_zero([difference], self._unit):
                 short = difference.count_ops() <= LONG
                 shown = sp.simplify(difference) if short else difference
-                names = {symbol: self._called(symbol.name) for symbol in shown.free_symbols}
-                text = sp.sstr(shown.xreplace({s: sp.Symbol(n) for s, n in names.items()}))
+                text = self._in_words(sp.sstr(shown))
                 return f" in {place}" + (f": ours - theirs = {text}" if short else "")
         return ""
+
+    def _in_words(self, text: str) -> str:
+        """A text with symbols as its reader calls them."""
+        return _SYMBOL.sub(lambda found: self._called(found[0]), text)
 
     def _called(self, name: str) -> str:
         """What a symbol of a comparison stands for, in the words of the declarations."""
@@ -332,7 +338,7 @@ class _Comparison:
         """For what nothing is shown."""
         sides = self._ours, self._theirs
         texts = []
-        if any(side.has_edges for side in sides):
+        if self._jumps or any(side.has_edges for side in sides):
             texts.append("but for entries or sums at which a step chooses")
         said = (self._reduction.values, self._reduction.at)
         for side, entries in zip(sides, said, strict=True):

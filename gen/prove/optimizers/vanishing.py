@@ -3,8 +3,8 @@
 In: differences of what two programs compute, in hyper-parameters, entries of arrays, sums over them
 and the number of the step.  Out: how they were found to be zero, if they are.
 
-Entries are coordinates: a sum is over as many of them as its scope has, each with values of its
-own.  Where an expression chooses, each of its pieces is looked at.
+Entries are coordinates: a sum is over some of them, each with values of its own, and over another
+number of them at another point.  Where an expression chooses, each of its pieces is looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from sympy.core.function import AppliedUndef
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import SCOPES
 from hamilforge.gen.derive.calculus import Coordinate, Expr, derivative, written
-from hamilforge.gen.prove.optimizers.choices import between_0_and_1, pieces, with_bounds
+from hamilforge.gen.prove.optimizers.choices import (
+    between_0_and_1,
+    pieces,
+    with_bounds,
+    with_numbers,
+)
 from hamilforge.gen.prove.optimizers.symbolic_steps import number
 
 #: At how many drawn points differences are looked at, and to how many digits they vanish.
@@ -30,27 +35,30 @@ IN_SYMBOLS = "in symbols"
 DRAWN = f"at drawn points, on both sides of every choice, to {DIGITS} digits"
 #: What has no digit by then is not told from 0.
 _MOST_DIGITS = 5 * DIGITS
-#: Of drawn values; no sum or product of a few of them is a number that formulas have in them.
+#: The denominator of drawn values, of which few are numbers that formulas have in them.
 _UNDER = 101
 #: How many powers of ten drawn values span on either side of 1 and of what numbers are compared
 #: with, and how many digits the number of a step has, without powers in it and with them.
 _SPAN, _STEPS, _POWERS = 8, 9, 2
 #: How many points are drawn in search of some that lie in a region.
 _SEARCHED = 600
-#: How many coordinates the sum over a scope has.
-_COUNTS = {f"sum_over_{scope}": 3 + 2 * place for place, scope in enumerate(SCOPES)}
+#: How many coordinates sums are over, each scope as many of its own: drawn from these.
+_COUNTS = range(1, 13)
+_SUMS = {f"sum_over_{scope}": scope for scope in SCOPES}
 
 
 def unknown_sum(scope: str, array: Expr) -> Expr:
     """A sum over the coordinates of a scope, of which nothing is known but what it adds up."""
-    return sp.Function(f"sum_over_{scope}", real=True)(sp.expand(array))
+    (name,) = (name for name, over in _SUMS.items() if over == scope)
+    return sp.Function(name, real=True)(sp.expand(array))
 
 
-def with_drawn_sums(expr: Expr) -> Expr:
+def with_equal_entries(expr: Expr) -> Expr:
     """An expression whose unknown sums are of entries that are alike, in each scope as many."""
+    counts = {name: 3 + 2 * place for place, name in enumerate(_SUMS)}
     return expr.replace(
         lambda part: isinstance(part, AppliedUndef),
-        lambda part: _COUNTS[part.func.__name__] * part.args[0],
+        lambda part: counts[part.func.__name__] * part.args[0],
     )
 
 
@@ -69,7 +77,9 @@ def how_zero(expressions: Iterable[Expr], unit: Set[Expr]) -> str:
         NotDerivableError: a function in them has no values here, or they differ where no state was
             found that is met.
     """
-    left = [value for value in map(sp.sympify, expressions) if value != 0]
+    left = [with_numbers(sp.sympify(value)) for value in expressions if value != 0]
+    if any(value.has(sp.zoo, sp.nan, sp.oo) for value in left):
+        return ""
     if not all(_is_zero_at_usual_points(value, unit) for value in left):
         return ""
     undecided = [value for value in left if not _is_zero_in_symbols(value, unit)]
@@ -112,10 +122,17 @@ def _in_positive_symbols(expr: Expr, unit: Set[Expr]) -> Expr:
 
 
 def _is_zero_at_usual_points(expr: Expr, unit: Set[Expr]) -> bool:
-    """Whether an expression is zero at values of usual size."""
-    points = _points(_Symbols([expr], unit), 0)
-    values = [*itertools.islice(_values(expr, points), POINTS)]
-    return len(values) == POINTS and all(value == 0 for value in values)
+    """Whether an expression is zero at values of usual size; of all sizes where it has none there.
+
+    Raises:
+        NotDerivableError: it has no value at any point that was drawn.
+    """
+    symbols = _Symbols([expr], unit)
+    for span in (0, _SPAN + _largest_power([expr])):
+        values = [*itertools.islice(_values(expr, _points(symbols, span)), POINTS)]
+        if values:
+            return all(value == 0 for value in values)
+    raise NotDerivableError("no state was found at which both have a value")
 
 
 def _is_zero_in_pieces(expr: Expr, unit: Set[Expr]) -> bool:
@@ -180,10 +197,11 @@ class _Symbols:
 
 @dataclass(frozen=True)
 class _Point:
-    """Drawn values of scalars, and of entries at each coordinate."""
+    """Drawn values of scalars, and of entries at each coordinate; how many there are in a sum."""
 
     scalars: Mapping[Expr, Expr]
     coordinates: Sequence[Mapping[Expr, Expr]]
+    counts: Mapping[str, int]
 
     def value(self, expr: Expr) -> Expr | None:
         """A number, 0 where it has no digit that is known; None where it is not real.
@@ -205,7 +223,7 @@ class _Point:
         shown = expr.replace(
             lambda part: isinstance(part, AppliedUndef),
             lambda part: sp.Add(
-                *(self._exact(part.args[0], k) for k in range(_COUNTS[part.func.__name__]))
+                *(self._exact(part.args[0], k) for k in range(self.counts[part.func.__name__]))
             ),
         )
         return shown.subs({**self.scalars, **self.coordinates[place]})
@@ -216,12 +234,13 @@ def _points(symbols: _Symbols, span: int) -> Iterator[_Point]:
     generator = random.Random(1)
     while True:
         scalars: dict[Expr, Expr] = {}
-        coordinates: list[dict[Expr, Expr]] = [{} for _ in range(max(_COUNTS.values()))]
+        coordinates: list[dict[Expr, Expr]] = [{} for _ in _COUNTS]
         for symbol in symbols.all:
             homes = coordinates if isinstance(symbol, Coordinate) else [scalars]
             for home, value in zip(homes, symbols.values(symbol, span, generator), strict=False):
                 home[symbol] = value
-        yield _Point(scalars, coordinates)
+        counts = generator.sample(_COUNTS, len(_SUMS))
+        yield _Point(scalars, coordinates, dict(zip(_SUMS, counts, strict=True)))
 
 
 def _values(expr: Expr, points: Iterable[_Point], positive: Sequence[Expr] = ()) -> Iterator[Expr]:
