@@ -4,7 +4,7 @@
     s_new = s_scale * (g - m_new)**2 + beta2 * s + eps
     x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * s_new)))
 
-Typed as an update. Stable on lambda q^2/2 for lambda < -2*(1 + beta1)*(s + eps)/(lr*(-1 +
+Typed as an update. Stable on lambda q^2/2 for lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 -
 beta1)).
 
 Reference: J. Zhuang, T. Tang, Y. Ding, S. Tatikonda, N. Dvornek, X. Papademetris and J. Duncan,

@@ -5,7 +5,7 @@
     x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_new)))
 
 Derived from the equation adam by averages_then_point. Order 1. Stable on lambda q^2/2 for
-lambda < -2*(1 + beta1)*(s + eps)/(lr*(-1 + beta1)).
+lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 - beta1)).
 
 Reference: I. Loshchilov and F. Hutter, Decoupled weight decay regularization, arXiv:1711.05101
 """

@@ -5,7 +5,7 @@
     v_max_new = max(v_max, v_new)
     x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_max_new)))
 
-Typed as an update. Stable on lambda q^2/2 for lambda < -2*(1 + beta1)*(sqrt(s) + eps)/(lr*(-1 +
+Typed as an update. Stable on lambda q^2/2 for lambda < 2*(1 + beta1)*(sqrt(s) + eps)/(lr*(1 -
 beta1)).
 
 Reference: S. J. Reddi, S. Kale and S. Kumar, On the convergence of Adam and beyond,

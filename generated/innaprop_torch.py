@@ -10,7 +10,7 @@
     psi_new = psi + psi_rate_1
 
 Derived from the equation innaprop by square_then_inertia. Order 1. Stable on lambda q^2/2 for
-lambda < -2*(s + eps)*(-2 + alpha*lr)/(lr*(-lr + 2*beta)) near the defaults.
+lambda < 2*(s + eps)*(2 - alpha*lr)/(lr*(-lr + 2*beta)) near the defaults.
 
 Reference: J. Bolte, R. Boustany, E. Pauwels and A. Purica, A second-order-like optimizer with
 adaptive gradient scaling for deep learning, arXiv:2410.05871

@@ -39,10 +39,8 @@ from hamilforge.gen.prove.series import Irrational
 _NO_SYSTEM = "the rule names no system that it approximates"
 _NOT_HAMILTONIAN = "the system is not Hamiltonian"
 _STEP = "the emitted program in symbols"
-_PARABOLA = (
-    "J = lambda theta^2/2 without weight decay, steps after many, choices as the defaults decide "
-    "them"
-)
+_CHOICES = "choices as the defaults decide them"
+_PARABOLA = f"J = lambda theta^2/2 without weight decay, steps after many, {_CHOICES}"
 _EVERY = "every rule of this form"
 _NOT_ALL = "the outer step is no part of the step inside a loop"
 
@@ -198,8 +196,8 @@ def _effective_lr(derivation: RuleDerivation) -> Finding:
     rate, unit, fixed = effective_rate(derivation.program)
     evidence = "the drift of the emitted program's linear part under a constant gradient"
     reach = (
-        f"steps after many without weight decay, in units of {unit}, g > 0, choices as the "
-        f"defaults decide them{at_defaults(fixed)}"
+        f"steps after many without weight decay, in units of {unit}, g > 0, where they have a "
+        f"limit as at the defaults, {_CHOICES}{at_defaults(fixed)}"
     )
     return Finding("effective_lr", rate, evidence, reach)
 
@@ -216,9 +214,12 @@ def _effective_decay(derivation: RuleDerivation) -> Finding:
 
 
 def _fixed_points(derivation: RuleDerivation) -> Finding:
-    text, fixed = resting(derivation.program)
+    text, rest = resting(derivation.program)
     evidence = "the equations of rest of the emitted program's linear part"
-    reach = f"one coordinate, steps after many without weight decay{at_defaults(fixed)}"
+    reach = (
+        f"one coordinate, steps after many without weight decay, {_CHOICES}"
+        f"{at_defaults(rest.fixed)}{'' if rest.alone else '; others are not excluded'}"
+    )
     return Finding("fixed_points", text, evidence, reach)
 
 

@@ -23,6 +23,7 @@ from hamilforge.gen.prove.optimizers.step_map import (
     at_defaults,
     curvature,
     linear_part,
+    upright,
 )
 from hamilforge.gen.prove.report import Finding, attempted
 
@@ -53,8 +54,8 @@ class _Drawn(FrozenSteps):
 
     def written(self, value: Expr) -> str:
         """A result as people write it."""
-        usual = {self.hyper[name]: value for name, value in self.defaults().items()}
-        return written(_upright(self._decays.written_out(value), {**usual, curvature: SMALL}))
+        usual = {**self.known, curvature: SMALL}
+        return written(upright(self._decays.written_out(value), usual))
 
 
 class _Decays:
@@ -193,15 +194,3 @@ def _left_alone(matrix: sp.Matrix, source: sp.Matrix) -> sp.Matrix | None:
         return None
     values = dict(zip(entries.values(), *solved, strict=True))
     return unknown.xreplace({symbol: sp.cancel(value) for symbol, value in values.items()})
-
-
-def _upright(value: Expr, usual: Mapping[Expr, Expr]) -> Expr:
-    """A product with its sums positive at usual values, as people write it."""
-    sign, factors = sp.Integer(1), []
-    for factor in sp.Mul.make_args(value):
-        base, exponent = factor.as_base_exp()
-        if base.is_Add and exponent.is_Integer and sp.N(base.subs(usual)) < 0:
-            sign *= (-1) ** exponent
-            factor = (-base) ** exponent
-        factors.append(factor)
-    return sp.Mul(sign, *factors)

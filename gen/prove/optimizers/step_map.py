@@ -7,10 +7,10 @@ and its characteristic polynomial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sympy as sp
 
@@ -19,6 +19,7 @@ from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
 from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.prove.optimizers.choices import JUMPS
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
@@ -31,7 +32,9 @@ curvature = sp.Symbol("lambda", positive=True)
 z = sp.Symbol("z", positive=True)
 #: Letters in the place of roots, in the order in which they are taken.
 LETTERS = "s", "r", "u", "w"
-_JUMPS = tuple(FUNCTIONS[name] for name in "step where greater at_least equal".split())
+
+
+T = TypeVar("T")
 
 
 class FrozenSteps(SymbolicSteps):
@@ -51,7 +54,7 @@ class FrozenSteps(SymbolicSteps):
         self.start: dict[str, sp.Symbol] = {}
         self.letters: dict[sp.Symbol, Expr] = {}
         self.fixed: dict[sp.Symbol, Expr] = {}
-        self._replaces, self._at_rest = letters, at_rest
+        self._replaces, self.at_rest = letters, at_rest
         if any(function.sums for function in program.functions):
             raise NotDerivableError("a step has sums over coordinates")
         super().__init__(program, sp.Integer(0))
@@ -67,15 +70,6 @@ class FrozenSteps(SymbolicSteps):
         )
         self.n = number
         self.limits = self._limits()
-
-    @property
-    def known(self) -> dict[Expr, Expr]:
-        """The default of each hyper-parameter on which steps depend."""
-        return {
-            self.hyper[name]: value
-            for name, value in self._defaults.items()
-            if isinstance(self.hyper[name], sp.Symbol)
-        }
 
     def lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
         """Scalars as they are: powers of n stay apart."""
@@ -103,7 +97,7 @@ class FrozenSteps(SymbolicSteps):
 
     def _extreme(self, name: str, x: Expr, y: Expr) -> Expr:
         value = FUNCTIONS[name](x, y)
-        if self._at_rest and self._moves(value):
+        if self.at_rest and self._moves(value):
             rest = {**dict.fromkeys(self.start.values(), 0), **dict.fromkeys(self.letters, 1)}
             difference = sp.sympify(x - y).subs({**rest, **self.known})
             if difference.is_comparable and difference != 0:
@@ -150,24 +144,30 @@ class FrozenSteps(SymbolicSteps):
     def _limit(self, value: Expr) -> Expr:
         """A scalar after many steps, at the defaults of those on which it depends in leaps."""
         value = sp.sympify(value)
-        known = self.known
+        if not value.has(number):
+            return value
+        known = {s: default for s, default in self.known.items() if s in value.free_symbols}
         powers = (power for power in value.atoms(sp.Pow) if power.base == number)
-        leaps = {symbol for power in powers for symbol in power.exp.free_symbols & {*known}}
-        edges = {s for s in value.free_symbols & {*known} if known[s] in (0, 1)}
-        if value.has(number):
-            leaps |= {symbol for symbol in edges if self._leaps(value, symbol)}
-        fixed = {symbol: known[symbol] for symbol in sorted(leaps, key=str)}
+        rates = {symbol for power in powers for symbol in power.exp.free_symbols & {*known}}
+        fixed = {symbol: known[symbol] for symbol in sorted(rates, key=str)}
+        if not self._is_steady(value, fixed, known):
+            fixed = dict(known)
+            for symbol in known:
+                fewer = {s: default for s, default in fixed.items() if s != symbol}
+                if symbol not in rates and self._is_steady(value, fewer, known):
+                    fixed = fewer
         self.fixed |= fixed
         return limit(value.subs(fixed), self.unit)
 
-    def _leaps(self, value: Expr, symbol: sp.Symbol) -> bool:
-        """Whether a limit at the default of a hyper-parameter is not that beside it."""
-        default = self.known[symbol]
+    def _is_steady(
+        self, value: Expr, fixed: Mapping[Expr, Expr], known: Mapping[Expr, Expr]
+    ) -> bool:
+        """Whether a limit with some defaults goes to that with all, as the others go there."""
         try:
-            beside = limit(value, self.unit).subs(symbol, default)
+            beside = limit(value.subs(fixed), self.unit).subs(known)
         except NotDerivableError:
-            return True
-        return bool(sp.simplify(beside - limit(value.subs(symbol, default), self.unit)) != 0)
+            return False
+        return bool(sp.simplify(beside - limit(value.subs(known), self.unit)) == 0)
 
     def scalars_of(self, n: int) -> dict[str, Expr]:
         """The scalars of the host in one of the steps."""
@@ -209,6 +209,7 @@ class StepMap:
         defaults: of these.
         letters: what the letters stand for.
         fixed: hyper-parameters for which the matrix is that at their defaults.
+        unit: those between 0 and 1.
     """
 
     program: Program
@@ -218,6 +219,7 @@ class StepMap:
     defaults: Mapping[Expr, Expr]
     letters: Mapping[sp.Symbol, Expr]
     fixed: Mapping[sp.Symbol, Expr]
+    unit: Set[Expr]
 
     @cached_property
     def polynomial(self) -> Expr:
@@ -243,17 +245,35 @@ def step_map(program: Program) -> StepMap:
         NotDerivableError: a step is not linear in point and state, roots of averages apart, or its
             scalars have no limit.
     """
-    for at_rest in (False, True):
-        steps = FrozenSteps(program, letters=True, at_rest=at_rest)
+
+    def linear(steps: FrozenSteps) -> StepMap | None:
         names, matrix, added = linear_part(steps, steps.moved(lambda point: curvature * point))
-        if not added.free_symbols & {*steps.letters}:
-            break
-    else:
-        raise NotDerivableError("a step moves by a root or bound itself: it has no linear part")
-    if at_rest and any(added):
-        raise NotDerivableError("a step is not at rest where it has its linear part")
-    known = steps.known
-    return StepMap(program, names, matrix, steps.hyper, known, steps.letters, steps.fixed)
+        if added.free_symbols & {*steps.letters}:
+            return None
+        if steps.at_rest and any(added):
+            raise NotDerivableError("a step is not at rest where it has its linear part")
+        return StepMap(
+            program, names, matrix, steps.hyper, steps.known, steps.letters, steps.fixed, steps.unit
+        )
+
+    return without_letters(program, linear)
+
+
+def without_letters(program: Program, result: Callable[[FrozenSteps], T | None]) -> T:
+    """What follows from a step, with bounds as letters, else as they bind at rest.
+
+    Args:
+        program: of a rule.
+        result: what follows; None where that depends on what letters stand for.
+
+    Raises:
+        NotDerivableError: it depends on that in both.
+    """
+    for at_rest in (False, True):
+        found = result(FrozenSteps(program, letters=True, at_rest=at_rest))
+        if found is not None:
+            return found
+    raise NotDerivableError("a step moves by a root or bound itself: it has no linear part")
 
 
 def at_value(part: StepMap, name: str, value: int) -> StepMap:
@@ -282,7 +302,7 @@ def linear_part(
 ) -> tuple[tuple[str, ...], sp.Matrix, sp.Matrix]:
     """Point and linear arrays, the matrix of a step on them, and what it adds.
 
-    Arrays that a step leaves as they are, are numbers to it.
+    What a step adds may depend on arrays that it leaves as they are.
 
     Args:
         steps: from letters.
@@ -299,7 +319,7 @@ def linear_part(
             if symbols[symbol] not in names:
                 names.append(symbols[symbol])
     vector = [steps.start[name] for name in names]
-    if any(sp.sympify(moved[name]).has(sp.sign, sp.Abs, *_JUMPS) for name in names):
+    if any(sp.sympify(moved[name]).has(sp.Abs, *JUMPS) for name in names):
         raise NotDerivableError("a step takes signs or chooses by entries: it has no linear part")
     rows = []
     for name in names:
@@ -322,3 +342,15 @@ def spectrum(part: StepMap) -> str:
 def at_defaults(fixed: Mapping[sp.Symbol, Expr]) -> str:
     """What a reach says of hyper-parameters that are as by default."""
     return "".join(f", {symbol} = {value}" for symbol, value in fixed.items())
+
+
+def upright(value: Expr, usual: Mapping[Expr, Expr]) -> Expr:
+    """A product with its sums positive at usual values, as people write it."""
+    sign, factors = sp.Integer(1), []
+    for factor in sp.Mul.make_args(value):
+        base, exponent = factor.as_base_exp()
+        if base.is_Add and exponent.is_Integer and sp.N(base.subs(usual)) < 0:
+            sign *= (-1) ** exponent
+            factor = (-base) ** exponent
+        factors.append(factor)
+    return sp.Mul(sign, *factors)

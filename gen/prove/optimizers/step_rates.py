@@ -16,7 +16,7 @@ from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, tidy, written
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided, pieces
-from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, short, z
+from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, short, upright, z
 from hamilforge.gen.prove.optimizers.symbolic_steps import weight_decay
 from hamilforge.gen.prove.optimizers.vanishing import how_zero
 
@@ -60,8 +60,8 @@ def effective_rate(program: Program) -> tuple[str, str, Mapping[sp.Symbol, Expr]
     for unit, size_of in units:
         ratio = sp.simplify(-rate / size_of)
         if not ratio.has(gradient):
-            return written(tidy(ratio)), unit, steps.fixed
-    return written(tidy(sp.simplify(-rate))), "1", steps.fixed
+            return written(upright(tidy(ratio), steps.known)), unit, steps.fixed
+    return written(upright(tidy(sp.simplify(-rate)), steps.known)), "1", steps.fixed
 
 
 def _is_linear(program: Program, needed: Set[str]) -> bool:
@@ -75,7 +75,7 @@ def _is_linear(program: Program, needed: Set[str]) -> bool:
 
 
 def _grows(matrix: sp.Matrix) -> bool:
-    """Whether more than the point itself is left after many steps."""
+    """Whether an array grows, or swings for ever, beside the point itself."""
     sizes = sorted(abs(np.linalg.eigvals(np.array(matrix.evalf(), complex))))
     return bool(sizes[-1] > 1 + 1e-9 or (len(sizes) > 1 and sizes[-2] > 1 - 1e-9))
 
@@ -83,8 +83,8 @@ def _grows(matrix: sp.Matrix) -> bool:
 def _plain(expr: Expr, unit: Set[Expr]) -> Expr:
     """An expression in short, with roots as they are for symbols between 0 and 1."""
     rest = {symbol: sp.Symbol(f"{symbol}__rest", positive=True) for symbol in unit}
-    short = sp.simplify(expr.subs({symbol: 1 - one for symbol, one in rest.items()}))
-    return short.subs({one: 1 - symbol for symbol, one in rest.items()})
+    plain = sp.simplify(expr.subs({symbol: 1 - one for symbol, one in rest.items()}))
+    return plain.subs({one: 1 - symbol for symbol, one in rest.items()})
 
 
 # --- where arrays settle --------------------------------------------------------------------------
@@ -183,9 +183,8 @@ def effective_decay(program: Program) -> tuple[dict[str, str], Mapping[sp.Symbol
     texts = [written(short(root)) for root in sp.roots(polynomial, z)]
     if max(map(len, texts)) <= LONGEST:
         return {str(place): text for place, text in enumerate(sorted(texts), 1)}, steps.fixed
-    numbers = {steps.hyper[name]: value for name, value in steps.defaults().items()}
-    numbers[weight_decay] = sp.Rational(dict(program.options)["weight_decay"])
-    rate = float(steps.defaults()["lr"])
+    numbers = steps.known | {weight_decay: sp.Rational(dict(program.options)["weight_decay"])}
+    rate = float(numbers[steps.hyper["lr"]])
     values = sorted(np.roots([float(c) for c in sp.Poly(polynomial.subs(numbers), z).all_coeffs()]))
     described = {
         "polynomial": written(sp.collect(sp.expand(polynomial), z)),

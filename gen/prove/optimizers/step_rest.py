@@ -6,6 +6,7 @@ In: the program of a rule.  Out: the gradient there and the state, in the point.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import sympy as sp
 from sympy.solvers.solveset import NonlinearError
@@ -14,54 +15,66 @@ from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, tidy, written
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided
-from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part
+from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, without_letters
 
 _slope = sp.Symbol("slope__", real=True)
 #: Steps that are looked at one by one, where the rate fades: they rest at the same place.
 STEPS = 5, 8
 
 
-def resting(program: Program) -> tuple[str, Mapping[sp.Symbol, Expr]]:
-    """Where a step leaves everything: the gradient and arrays, in the point.
+@dataclass(frozen=True)
+class Rest:
+    """Where a step leaves everything.
 
-    Returns:
-        The equations, and the defaults of hyper-parameters for which they hold at these alone.
+    Attributes:
+        equations: the gradient and arrays, in the point.
+        fixed: the defaults of hyper-parameters for which they hold at these alone.
+        alone: whether no other gradient leaves the point in place.
+        late: whether they are of steps after many, and not of each.
+    """
+
+    equations: Mapping[sp.Symbol, Expr]
+    fixed: Mapping[sp.Symbol, Expr]
+    alone: bool
+    late: bool
+
+
+def resting(program: Program) -> tuple[str, Rest]:
+    """Where a step leaves everything, as text and by the symbols of its gradient and arrays.
 
     Raises:
         NotDerivableError: a step is not linear there, or moves whatever the gradient.
     """
-    for at_rest in (False, True):
-        steps = FrozenSteps(program, letters=True, at_rest=at_rest)
-        place, fixed = _resting(steps)
-        if not any(value.free_symbols & {*steps.letters} for value in place.values()):
-            break
-    else:
-        raise NotDerivableError("where a step rests depends on its roots and bounds")
-    theta = {steps.start["x"]: sp.Symbol("theta", real=True)}
-    names = {symbol: name for name, symbol in steps.start.items()} | {_slope: "grad J(theta)"}
-    texts = [f"{names[s]} = {written(tidy(value).xreplace(theta))}" for s, value in place.items()]
-    return ", ".join(texts), fixed
+
+    def found(steps: FrozenSteps) -> tuple[str, Rest] | None:
+        rest = _resting(steps)
+        if any(value.free_symbols & {*steps.letters} for value in rest.equations.values()):
+            return None
+        theta = {steps.start["x"]: sp.Symbol("theta", real=True)}
+        names = {symbol: name for name, symbol in steps.start.items()} | {_slope: "grad J(theta)"}
+        values = {names[s]: tidy(value).xreplace(theta) for s, value in rest.equations.items()}
+        return ", ".join(f"{name} = {written(value)}" for name, value in values.items()), rest
+
+    return without_letters(program, found)
 
 
-def _resting(steps: FrozenSteps) -> tuple[dict[sp.Symbol, Expr], Mapping[sp.Symbol, Expr]]:
-    """The gradient and arrays at rest, and what is as by default there."""
-    place = _rest(steps, steps.limits)
-    if _slope in place:
-        return place, steps.fixed
-    place, other = (_rest(steps, steps.scalars_of(n)) for n in STEPS)  # after many none moves
+def _resting(steps: FrozenSteps) -> Rest:
+    """The gradient and arrays at rest, without those that may have any value."""
+    alone, late = _rest(steps, steps.limits)
+    if _slope in late:
+        return Rest(late, steps.fixed, alone, late=True)
+    (alone, place), (_, other) = (_rest(steps, steps.scalars_of(n)) for n in STEPS)
     if _slope not in place or any(sp.simplify(place[s] - other[s]) != 0 for s in place):
         raise NotDerivableError("what a step leaves in place changes from step to step")
-    return place, {}
+    return Rest(place, {}, alone, late=False)
 
 
-def _rest(steps: FrozenSteps, scalars: Mapping[str, Expr]) -> dict[sp.Symbol, Expr]:
-    """The gradient and arrays at which a step leaves the point in place, without those that may
-    have any value.
-    """
+def _rest(steps: FrozenSteps, scalars: Mapping[str, Expr]) -> tuple[bool, dict[sp.Symbol, Expr]]:
+    """Whether the equations of rest have one solution, and the gradient and arrays in one."""
     try:
-        return _solved(steps, scalars, _slope)
+        return True, _solved(steps, scalars, _slope)
     except NotDerivableError:  # signs of the gradient, or what is no multiple of it
-        return {_slope: sp.Integer(0), **_solved(steps, scalars, sp.Integer(0))}
+        return False, {_slope: sp.Integer(0), **_solved(steps, scalars, sp.Integer(0))}
 
 
 def _solved(steps: FrozenSteps, scalars: Mapping[str, Expr], slope: Expr) -> dict[sp.Symbol, Expr]:

@@ -8,26 +8,28 @@ a formula for the end of the first, where one is right at drawn hyper-parameters
 from __future__ import annotations
 
 import itertools
-import math
 import random
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 
+import mpmath
 import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, tidy, written
+from hamilforge.gen.prove.optimizers.settings import Settings
 from hamilforge.gen.prove.optimizers.stability import ON_NUMPY
-from hamilforge.gen.prove.optimizers.step_map import StepMap, curvature, z
+from hamilforge.gen.prove.optimizers.step_map import StepMap, curvature, upright, z
 
-#: At how many drawn values a formula is compared, at which shares of it steps do not grow, and at
-#: which they do.
-DRAWN, STABLE, UNSTABLE = 20, (1e-6, 0.5, 0.999), 1.001
-#: Digits of what is no rational number, and by how much a root may be off the unit circle.
-_DIGITS, _OFF = 60, sp.Float(1e-20)
+#: At how many drawn values a formula is compared, and at which shares of it steps grow.
+POINTS, SHARES = 20, {1e-6: False, 0.5: False, 0.999: False, 1.001: True}
+#: How far from the defaults those are that are near them, and at how many a formula is compared.
+NEAR, NEIGHBOURS = 1e-3, 8
+#: Digits of what is no rational number, of roots, and by how much these may be off the circle.
+_DIGITS, _ROOT_DIGITS, _OFF = 60, 30, sp.Float(1e-20)
 #: Of the least and the largest curvature that is tried.
 _FAR = 2
+Interval = tuple[Expr, Expr]
 
 
 def stability(part: StepMap) -> tuple[str | None, bool, str]:
@@ -37,7 +39,7 @@ def stability(part: StepMap) -> tuple[str | None, bool, str]:
         The text, whether it is a formula, and why there is none if there is none.
 
     Raises:
-        NotDerivableError: a step has no value at the defaults.
+        NotDerivableError: a step has no value at the defaults, or its eigenvalues are not found.
     """
     if not part.matrix.has(curvature):
         return None, False, "steps do not depend on the curvature"
@@ -45,29 +47,32 @@ def stability(part: StepMap) -> tuple[str | None, bool, str]:
     if not stable:
         return None, False, "steps grow on every parabola at the defaults"
     low, high = stable[0]
-    if (low, high) == (0, math.inf):
+    if (low, high) == (0, sp.oo):
         return None, False, "steps grow on no parabola at the defaults"
     if low == 0 and len(stable) == 1:
         for bound in _bounds(part):
-            if _is(bound, part.usual, high):
-                where = "" if _binds(part, bound) else " near the defaults"
-                return f"lambda < {written(tidy(bound))}{where}", True, ""
+            if not _equals(bound.subs(part.usual), high):
+                continue
+            for points, where in ((_drawn(part), ""), (_near(part), " near the defaults")):
+                if _binds(part, bound, points):
+                    text = written(upright(tidy(bound), part.usual))
+                    return f"lambda < {text}{where}", True, ""
     return " or ".join(_text(*ends) for ends in stable), False, ""
 
 
-def _text(low: float, high: float) -> str:
+def _text(low: Expr, high: Expr) -> str:
     """An interval in words."""
-    if high == math.inf:
-        return f"lambda > {low:.10g}"
-    return f"{low:.10g} < lambda < {high:.10g}" if low else f"lambda < {high:.10g}"
+    if high == sp.oo:
+        return f"lambda > {float(low):.10g}"
+    return f"{float(low):.10g} < " * bool(low) + f"lambda < {float(high):.10g}"
 
 
 # --- exactly, at numbers --------------------------------------------------------------------------
 
 
-def stable_intervals(part: StepMap, numbers: Mapping[Expr, Expr]) -> list[tuple[float, float]]:
-    """The open intervals of positive curvatures at which no eigenvalue is outside the unit circle,
-    and none of those on it is a double one.
+def stable_intervals(part: StepMap, numbers: Mapping[Expr, Expr]) -> list[Interval]:
+    """The open intervals of positive curvatures at which powers of the step stay bounded: no
+    eigenvalue is outside the unit circle, and those on it have as many eigenvectors as they count.
 
     Args:
         part: on a parabola.
@@ -77,16 +82,18 @@ def stable_intervals(part: StepMap, numbers: Mapping[Expr, Expr]) -> list[tuple[
         Their ends, ascending; single curvatures between two that are stable do not count.
 
     Raises:
-        NotDerivableError: the step has no value there.
+        NotDerivableError: the step has no value there, or its eigenvalues are not found.
     """
+    matrix = part.matrix.subs(numbers)
     polynomial = _polynomial(part, numbers)
     edges = sorted({edge for crossing in _crossings(polynomial) for edge in _roots(crossing)})
-    ends = [sp.Integer(0), *edges, sp.oo]
-    stable: list[tuple[float, float]] = []
-    for low, high in itertools.pairwise(ends):
-        if _is_stable(polynomial, _between(low, high)):
-            before = stable.pop()[0] if stable and stable[-1][1] == float(low) else float(low)
-            stable.append((before, float(high)))
+    stable: list[Interval] = []
+    for low, high in itertools.pairwise([sp.Integer(0), *edges, sp.oo]):
+        value = _between(low, high)
+        at_value = sp.Poly(polynomial.eval(curvature, value), z)
+        if _is_bounded(matrix.subs(curvature, value).applyfunc(_rational), at_value):
+            joins = bool(stable) and stable[-1][1] == low
+            stable.append((stable.pop()[0] if joins else low, high))
     return stable
 
 
@@ -134,7 +141,7 @@ def _roots(polynomial: sp.Poly) -> Iterator[Expr]:
         return
     for root in polynomial.sqf_part().real_roots():
         if root.is_positive:
-            yield root if root.is_Rational else sp.Rational(sp.N(root, _DIGITS // 2))
+            yield root if root.is_Rational else sp.Rational(sp.N(root, _ROOT_DIGITS))
 
 
 def _between(low: Expr, high: Expr) -> Expr:
@@ -143,14 +150,25 @@ def _between(low: Expr, high: Expr) -> Expr:
     return (low + high) / 2
 
 
-def _is_stable(polynomial: sp.Poly, value: Expr) -> bool:
-    """Whether no root grows at a curvature: double roots must be inside the circle."""
-    _, factors = sp.Poly(polynomial.eval(curvature, value), z).sqf_list()
-    return all(
-        abs(root) < 1 - _OFF or (count == 1 and abs(root) <= 1 + _OFF)
-        for factor, count in factors
-        for root in factor.nroots(n=_DIGITS // 2, maxsteps=500)
-    )
+def _is_bounded(matrix: sp.Matrix, polynomial: sp.Poly) -> bool:
+    """Whether the powers of a matrix are, from its characteristic polynomial."""
+    _, factors = polynomial.sqf_list()
+    # a polynomial that is 0 at the matrix has its repeated roots on the circle only once
+    once = sp.Poly(1, z)
+    for factor, count in factors:
+        try:
+            sizes = [abs(root) for root in factor.nroots(n=_ROOT_DIGITS, maxsteps=500)]
+        except mpmath.libmp.NoConvergence as error:
+            raise NotDerivableError("the eigenvalues of a step are not found") from error
+        if max(sizes) > 1 + _OFF:
+            return False
+        once *= factor ** (1 if max(sizes) >= 1 - _OFF else count)
+    if once.degree() == polynomial.degree():
+        return True
+    total = sp.zeros(*matrix.shape)
+    for coefficient in once.all_coeffs():
+        total = total * matrix + coefficient * sp.eye(matrix.rows)
+    return total.is_zero_matrix
 
 
 # --- formulas -------------------------------------------------------------------------------------
@@ -158,7 +176,7 @@ def _is_stable(polynomial: sp.Poly, value: Expr) -> bool:
 
 def _bounds(part: StepMap) -> Iterator[Expr]:
     """Where an eigenvalue may leave the unit disk, if that is linear in the curvature."""
-    edges = [part.polynomial.subs(z, -1)]
+    edges = [part.polynomial.subs(z, sign) for sign in (-1, 1)]
     if part.matrix.shape[0] == 2:
         edges.append(part.polynomial.subs(z, 0) - 1)
     for edge in map(sp.expand, edges):
@@ -166,35 +184,53 @@ def _bounds(part: StepMap) -> Iterator[Expr]:
             yield from sp.solve(edge, curvature)
 
 
-def _is(bound: Expr, numbers: Mapping[Expr, Expr], limit: float) -> bool:
-    """Whether a formula is the limit at some values."""
-    value = bound.subs(numbers)
-    known = bool(value.is_number and value.is_real) and math.isfinite(limit)
-    return known and abs(float(value) / limit - 1) < 1e-6
+def _equals(value: Expr, number: Expr) -> bool:
+    """Whether a formula at numbers is a number."""
+    known = bool(value.is_number and value.is_real) and number.is_finite
+    return known and bool(abs(sp.N(value / number - 1, _ROOT_DIGITS)) < _OFF)
 
 
-def _binds(part: StepMap, bound: Expr) -> bool:
-    """Whether a formula is the limit at hyper-parameters drawn from their domains."""
+Numbers = dict[Expr, float]
+
+
+def _drawn(part: StepMap) -> Iterator[Numbers]:
+    """Hyper-parameters drawn from the whole of their domains as a rule requires, and letters."""
     generator = random.Random(0)
+    program = part.program
+    for seed in itertools.count():
+        for setting in Settings(program.hyperparameters, program.host, seed):
+            numbers = {part.hyper[name]: float(value) for name, value in setting.items()}
+            numbers |= {letter: generator.uniform(0.05, 2.0) for letter in part.letters}
+            yield {symbol: numbers[symbol] for symbol in part.usual}
+        if seed >= POINTS:
+            return
+
+
+def _near(part: StepMap) -> Iterator[Numbers]:
+    """Numbers near the defaults and letters near 1, on both sides where the domain has two."""
+    generator = random.Random(0)
+    for _ in range(NEIGHBOURS):
+        numbers = {}
+        for symbol, value in part.usual.items():
+            off = NEAR * generator.uniform(0.5, 1.0) * generator.choice((-1, 1))
+            number = float(value) * (1 + off) if value else off
+            number = abs(number) if symbol.is_positive else number
+            numbers[symbol] = min(number, 1 - NEAR / 2) if symbol in part.unit else number
+        yield numbers
+
+
+def _binds(part: StepMap, bound: Expr, points: Iterable[Numbers]) -> bool:
+    """Whether a formula is the limit at some points."""
     symbols = [*part.usual]
     entries = sp.lambdify([*symbols, curvature], part.matrix.tolist(), ON_NUMPY)
     value = sp.lambdify(symbols, bound, ON_NUMPY)
-
-    def grows(point: list[float], size: float) -> bool:
-        matrix = np.array(entries(*point, size), complex)  # roots of drawn numbers
-        return bool(max(abs(np.linalg.eigvals(matrix))) > 1 + 1e-9)
-
-    unit = {
-        part.hyper[entry.name]
-        for entry in part.program.hyperparameters
-        if entry.domain.endswith("interval")
-    }
-    for _ in range(DRAWN):
-        point = [generator.uniform(0.05, 0.95 if s in unit else 2.0) for s in symbols]
+    for numbers in itertools.islice(points, POINTS):
+        point = [numbers[symbol] for symbol in symbols]
         size = complex(value(*point))
         if size.imag or not size.real > 0:
             return False
-        after = partial(grows, point)
-        if any(after(share * size.real) for share in STABLE) or not after(UNSTABLE * size.real):
-            return False
+        for share, grows in SHARES.items():
+            matrix = np.array(entries(*point, share * size.real), complex)  # roots of such numbers
+            if (max(abs(np.linalg.eigvals(matrix))) > 1 + 1e-9) != grows:
+                return False
     return True

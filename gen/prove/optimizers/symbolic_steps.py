@@ -118,9 +118,14 @@ class SymbolicSteps:
             if entry.domain.endswith("interval")
         }
 
-    def defaults(self) -> dict[str, Expr]:
-        """The default of each hyper-parameter."""
-        return dict(self._defaults)
+    @property
+    def known(self) -> dict[Expr, Expr]:
+        """The default of each hyper-parameter that is a symbol."""
+        return {
+            self.hyper[name]: value
+            for name, value in self._defaults.items()
+            if isinstance(self.hyper[name], sp.Symbol)
+        }
 
     def _root(self, z: Expr) -> Expr:
         """A square root."""
@@ -140,8 +145,7 @@ class SymbolicSteps:
     ) -> Expr:
         difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
         if not difference.is_number:
-            known = {self.hyper[name]: number for name, number in self._defaults.items()}
-            difference = difference.subs(known)
+            difference = difference.subs(self.known)
             free = {s: self._drawn(s, k) for k, s in enumerate(_sorted(difference))}
             difference = difference.subs(free)
         return then() if abs(sp.N(difference, 40)) < 1e-30 else otherwise()
