@@ -180,7 +180,7 @@ def test_a_typed_rule_may_keep_arrays_of_its_outer_step_apart(tmp_path: Path) ->
 def test_what_is_proved_is_of_the_steps_inside(tmp_path: Path) -> None:
     report = pipeline.check(catalogue.load(mine(tmp_path)))
     assert report["order"] == 1
-    assert report["stability_limit"] == "lambda < 2/eta_k"
+    assert report["stability_limit"] == "lambda < 2/eta_k near the defaults"
     assert report["fixed_points"] is None
     assert any("steps inside a loop" in note for note in report.notes)
     text = show(mine(tmp_path))

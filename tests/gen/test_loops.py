@@ -425,7 +425,7 @@ def test_a_count_is_a_whole_number(tmp_path: Path) -> None:
 def test_what_is_proved_is_said_to_be_of_the_steps_inside(tmp_path: Path) -> None:
     report = pipeline.check(catalogue.load(mine(tmp_path)))
     assert any("steps inside a loop" in note for note in report.notes)
-    assert report["stability_limit"] == "lambda < 2*gamma_k/lr"
+    assert report["stability_limit"] == "lambda < 2*gamma_k/lr near the defaults"
 
 
 @pytest.mark.parametrize("name", RULES)

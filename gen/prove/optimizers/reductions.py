@@ -2,8 +2,8 @@
 
 In: an optimizer with ``[[reductions]]``.  Out: for each whether both emitted programs are one: they
 begin alike, the first step agrees where numbers are remembered, and so does a step from any state
-with any gradients, at whatever number it has.  By induction they agree for ever.  Of a reduction in
-the limit the scalars of the host are taken as n -> oo.
+with any gradients, at whatever number it has.  By induction they agree for ever; runs from where
+they begin agree, too.  Of a reduction in the limit the scalars of the host are taken as n -> oo.
 
 Everything is entry by entry, and sums are unknown functions of what they add up: what is proved is
 so in any dimension.
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import partial
 
+import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.budget import PROOF, Allowance
@@ -31,9 +32,11 @@ from hamilforge.gen.program.optimizers.programs import (
     program_of,
 )
 from hamilforge.gen.prove.optimizers.choices import JUMPS
+from hamilforge.gen.prove.optimizers.runs import Numbers, part_in, points, settings_of_both
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
+    is_steady,
     limit,
     number,
 )
@@ -110,6 +113,8 @@ _SYMBOL = re.compile(r"\b[a-zA-Z]\w*__\w*")
 #: How many operations a difference may have that is printed.
 LONG = 60
 _LATE = ", as n -> oo"
+#: Of runs.
+DIMENSION, STEPS = 3, 12
 #: What agrees, by whether solutions do; None where they are the points.
 _SAME: Mapping[bool | None, str] = {
     None: "the points are the same",
@@ -296,7 +301,42 @@ class _Comparison:
                 self._refuse_undecided(differences.values())
                 return False, f"{part} differs{self._first_of(differences)}"
             found.add(how)
+        if parted := self._parted():
+            return False, f"runs part in step {parted}"
         return True, f"{', '.join(parts)}, {DRAWN if DRAWN in found else IN_SYMBOLS}"
+
+    def _parted(self) -> str:
+        """The step in which runs from the start part, and at which hyper-parameters; or nothing.
+
+        What is shown for all of them is shown beside those at which a step chooses, and of any
+        state beside such as are met in the first steps.
+        """
+        ours, theirs = self._ours.program, self._theirs.program
+        if self._reduction.late or ours.noises or theirs.noises:
+            return ""
+        for own, other in settings_of_both(ours, theirs):
+            known = {name: sp.Float(value) for name, value in other.items()}
+            known |= {name: to_sympy(value, known) for name, value in self._reduction.at}
+            at = {name: float(value) for name, value in known.items()}
+
+            def hyper(n: int, own: Numbers = own, known: Mapping[str, Expr] = known) -> Numbers:
+                names = {**known, "n": sp.Integer(n)}
+                values = self._reduction.values
+                return own | {name: float(to_sympy(value, names)) for name, value in values}
+
+            try:
+                with np.errstate(all="ignore"):
+                    count = part_in(
+                        points(ours, hyper, DIMENSION, STEPS),
+                        points(theirs, partial(_always, at), DIMENSION, STEPS),
+                    )
+            except (ArithmeticError, TypeError, ValueError):  # no numbers for one of both
+                continue
+            if count:
+                step = -(-count // len(ours.stages))
+                shown = ", ".join(f"{name} = {value:.3g}" for name, value in hyper(step).items())
+                return f"{step} at {shown}"
+        return ""
 
     def _first_of(self, differences: Mapping[str, Expr]) -> str:
         """The first difference that is not zero, as its reader calls what is in it."""
@@ -399,8 +439,19 @@ class _Comparison:
         return {"the gradient's point before it": point - self._in_force(self._theirs.point)}
 
     def _in_force(self, value: Expr) -> Expr:
-        """A value at the number of the step, or as it grows."""
-        return limit(value, self._unit) if self._reduction.late else value
+        """A value at the number of the step, or as it grows.
+
+        Raises:
+            NotDerivableError: it has no limit, or another one where hyper-parameters are as by
+                default.
+        """
+        if not self._reduction.late:
+            return value
+        if not is_steady(value, {}, self._ours.known | self._theirs.known, self._unit):
+            raise NotDerivableError(
+                "where n grows, hyper-parameters as by default are an exception"
+            )
+        return limit(value, self._unit)
 
     def _step(self) -> dict[str, Expr]:
         """What is between them after a step, and at its gradients."""
@@ -430,6 +481,11 @@ class _Comparison:
         read = {line for row in host.rows for line in row} | {line for _, line in host.memory}
         values = side.host()
         return {line: self._in_force(values[line]) for line in read}
+
+
+def _always(hyper: Numbers, _: int) -> Numbers:
+    """The same hyper-parameters in each step."""
+    return hyper
 
 
 def _renamed(value: Expr) -> Expr:

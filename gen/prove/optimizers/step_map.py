@@ -23,6 +23,7 @@ from hamilforge.gen.prove.optimizers.choices import JUMPS
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
+    is_steady,
     limit,
     number,
 )
@@ -150,24 +151,14 @@ class FrozenSteps(SymbolicSteps):
         powers = (power for power in value.atoms(sp.Pow) if power.base == number)
         rates = {symbol for power in powers for symbol in power.exp.free_symbols & {*known}}
         fixed = {symbol: known[symbol] for symbol in sorted(rates, key=str)}
-        if not self._is_steady(value, fixed, known):
+        if not is_steady(value, fixed, known, self.unit):
             fixed = dict(known)
             for symbol in known:
                 fewer = {s: default for s, default in fixed.items() if s != symbol}
-                if symbol not in rates and self._is_steady(value, fewer, known):
+                if symbol not in rates and is_steady(value, fewer, known, self.unit):
                     fixed = fewer
         self.fixed |= fixed
         return limit(value.subs(fixed), self.unit)
-
-    def _is_steady(
-        self, value: Expr, fixed: Mapping[Expr, Expr], known: Mapping[Expr, Expr]
-    ) -> bool:
-        """Whether a limit with some defaults goes to that with all, as the others go there."""
-        try:
-            beside = limit(value.subs(fixed), self.unit).subs(known)
-        except NotDerivableError:
-            return False
-        return bool(sp.simplify(beside - limit(value.subs(known), self.unit)) == 0)
 
     def scalars_of(self, n: int) -> dict[str, Expr]:
         """The scalars of the host in one of the steps."""

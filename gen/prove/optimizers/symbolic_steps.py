@@ -252,6 +252,28 @@ def limit(value: Expr, fading: Set[Expr]) -> Expr:
     return end
 
 
+def is_steady(
+    value: Expr, fixed: Mapping[Expr, Expr], known: Mapping[Expr, Expr], fading: Set[Expr]
+) -> bool:
+    """Whether a limit with some defaults goes to that with all, as the others go there.
+
+    Args:
+        value: in :data:`number`.
+        fixed: what is at its default.
+        known: the defaults.
+        fading: symbols between 0 and 1.
+
+    Raises:
+        NotDerivableError: it has no limit at the defaults.
+    """
+    end = limit(value.subs(known), fading)
+    try:
+        beside = limit(value.subs(fixed), fading).subs(known)
+    except NotDerivableError:
+        return False
+    return bool(sp.simplify(beside - end) == 0)
+
+
 def _sorted(expr: Expr) -> list[sp.Symbol]:
     return sorted(expr.free_symbols, key=str)
 

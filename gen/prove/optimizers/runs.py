@@ -1,0 +1,108 @@
+"""Runs of programs in numbers, beside what is said of them in symbols.
+
+In: a program with values of its hyper-parameters.  Out: where its points go with given gradients.
+What is proved of a step anywhere, or of the limit of its scalars, leaves out what the first steps
+do from where they begin and how arrays grow meanwhile; a run has all of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from hamilforge.gen.declare.kinds import FLAG, ZERO_IN_DOMAIN
+from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.prove.optimizers.settings import Settings
+
+Numbers = dict[str, float]
+#: How many drawn settings are tried, and how far from each other points are that are apart.
+DRAWN, APART = 4, 1e-8
+#: Of point and arrays at the beginning.
+SEED = 5
+
+
+def displacements(
+    program: Program, hyper: Mapping[str, float], slope: float, steps: int
+) -> Iterator[float]:
+    """How far the point goes back in each step under a constant gradient, in one dimension.
+
+    Args:
+        program: without loops.
+        hyper: its hyper-parameters.
+        slope: the gradient.
+        steps: how many.
+    """
+    machine = Interpreter(program, dict(hyper), [np.zeros(1)])
+    for _ in range(steps):
+        (before,) = machine.x[0]
+        for _ in program.stages:
+            machine.step([np.full(1, slope)])
+        yield before - float(machine.x[0][0])
+
+
+def points(
+    program: Program, hyper: Callable[[int], Mapping[str, float]], dimension: int, steps: int
+) -> Iterator[Any]:
+    """The points of a run with drawn gradients and losses, the same for all programs.
+
+    Args:
+        program: without loops and noise.
+        hyper: its hyper-parameters in a step, by its number from 1.
+        dimension: of the point.
+        steps: how many.
+
+    Yields:
+        `(dimension,)`: where the next gradient is taken, after each stage.
+    """
+    generator = np.random.default_rng(SEED)
+    machine = Interpreter(program, dict(hyper(1)), [generator.standard_normal(dimension)])
+    for number in range(1, steps + 1):
+        machine.hyper = dict(hyper(number))
+        for _ in program.stages:
+            machine.loss = float(generator.uniform(0.5, 2.0))
+            machine.step([generator.standard_normal(dimension)])
+            yield machine.x[0]
+
+
+def part_in(ours: Iterable[Any], theirs: Iterable[Any]) -> int:
+    """The number of the first points, from 1, in which two runs differ; 0 if none do.
+
+    Points that are not finite end both.
+    """
+    for number, (left, right) in enumerate(zip(ours, theirs, strict=True), start=1):
+        if not (np.isfinite(left).all() and np.isfinite(right).all()):
+            break
+        if abs(left - right).max() > APART * max(1.0, abs(right).max()):
+            return number
+    return 0
+
+
+def settings_of_both(ours: Program, theirs: Program) -> Iterator[tuple[Numbers, Numbers]]:
+    """Hyper-parameters of two programs: defaults, those of ours at 0, drawn ones.
+
+    Flags are as by default.
+    """
+    own, other = _defaults(ours), _defaults(theirs)
+    yield own, other
+    for entry in ours.hyperparameters:
+        if entry.domain in ZERO_IN_DOMAIN:
+            yield {**own, entry.name: 0.0}, other
+    drawn = (_drawn(program) for program in (ours, theirs))
+    yield from itertools.islice(zip(*drawn, strict=False), DRAWN)
+
+
+def _defaults(program: Program) -> Numbers:
+    return {entry.name: float(entry.default) for entry in program.hyperparameters}
+
+
+def _drawn(program: Program) -> Iterator[Numbers]:
+    """Hyper-parameters from the whole of their domains, again and again."""
+    flags = {entry.name for entry in program.hyperparameters if entry.domain == FLAG}
+    kept = {name: value for name, value in _defaults(program).items() if name in flags}
+    for seed in itertools.count():
+        for setting in Settings(program.hyperparameters, program.host, seed):
+            yield {name: float(value) for name, value in setting.items()} | kept
