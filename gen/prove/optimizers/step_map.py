@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ z = sp.Symbol("z", positive=True)
 LETTERS = "s", "r", "u", "w"
 
 
+#: The number of a step after many.
+LATE = 10**30
 T = TypeVar("T")
 
 
@@ -105,8 +108,20 @@ class FrozenSteps(SymbolicSteps):
                 return x if bool(difference > 0) == (name == "max") else y
         return self._letter(value) if self._replaces and self._moves(value) else value
 
+    def _select(
+        self,
+        subject: Expr,
+        value: Fraction,
+        then: Callable[[], Expr],
+        otherwise: Callable[[], Expr],
+    ) -> Expr:
+        """A choice by scalars; by an entry of an array or of a gradient there is no one step."""
+        if sp.sympify(subject).free_symbols - {*self.known, number}:
+            raise NotDerivableError("a step chooses by entries: it has no linear part")
+        return super()._select(subject, value, then, otherwise)
+
     def _drawn(self, symbol: sp.Symbol, place: int) -> Expr:
-        return sp.Float(10**6) if symbol == number else super()._drawn(symbol, place)
+        return sp.Float(LATE) if symbol == number else super()._drawn(symbol, place)
 
     def _limits(self) -> dict[str, Expr]:
         """The host scalars after many steps.

@@ -13,15 +13,22 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.declare.kinds import Parameter
 from hamilforge.gen.derive.calculus import Expr, tidy, written
+from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided, pieces
+from hamilforge.gen.prove.optimizers.runs import displacements
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, short, upright, z
 from hamilforge.gen.prove.optimizers.symbolic_steps import weight_decay
 from hamilforge.gen.prove.optimizers.vanishing import how_zero
 
 #: The constant gradient.
 gradient = sp.Symbol("g", positive=True)
+#: Of runs beside a formula: gradients, how many steps are few and many, a rate of forgetting.
+#: Errors are up to a share of what is expected after many, or have fallen so many times.
+SLOPES, FEW, MANY, FORGETS = (0.7, 7.0), 100, 1600, 0.8
+ALIKE, FALLS = 1e-3, 3.0
 #: How far from a place it is seen whether steps come nearer.
 NEAR = sp.Rational(1, 1000)
 #: Of the text of an eigenvalue.
@@ -55,6 +62,7 @@ def effective_rate(program: Program) -> tuple[str, str, Mapping[sp.Symbol, Expr]
     rate = sp.simplify(decided(solutions[0].get(drift[0], drift[0]), steps.unit))
     if rate.free_symbols & {*start, *drift} or _grows(matrix.subs(steps.known)):
         raise NotDerivableError("steps under a constant gradient have no limit")
+    _compare_with_runs(program, -rate, steps)
     eps = steps.hyper.get("eps", sp.Integer(0))
     units = (("g", gradient), ("g/(|g| + eps)", gradient / (gradient + eps)), ("sign(g)", 1))
     for unit, size_of in units:
@@ -62,6 +70,39 @@ def effective_rate(program: Program) -> tuple[str, str, Mapping[sp.Symbol, Expr]
         if not ratio.has(gradient):
             return written(upright(tidy(ratio), steps.known)), unit, steps.fixed
     return written(upright(tidy(sp.simplify(-rate)), steps.known)), "1", steps.fixed
+
+
+def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None:
+    """Compare a displacement with those of runs that forget quickly.
+
+    Raises:
+        NotDerivableError: arrays stand in it; or displacements do not come to it, which go on
+            changing where arrays grow as scalars fade, or choices depend on the gradient.
+    """
+    if rate.free_symbols & {*steps.start.values()}:
+        raise NotDerivableError("where its arrays settle is not known")
+    hyper = {
+        entry.name: float(entry.default)
+        if steps.hyper[entry.name] in steps.fixed
+        else _quick(entry)
+        for entry in program.hyperparameters
+    }
+    numbers = {steps.hyper[name]: value for name, value in hyper.items()}
+    for slope in SLOPES:
+        expected = float(rate.subs({**numbers, gradient: slope}))
+        with np.errstate(all="ignore"):
+            run = [*displacements(quiet(program), hyper, slope, MANY)]
+        few, many = (abs(run[count - 1] - expected) for count in (FEW, MANY))
+        if not (many <= ALIKE * abs(expected) or many < few / FALLS):
+            raise NotDerivableError("displacements of a run do not come to what is derived")
+
+
+def _quick(entry: Parameter) -> float:
+    """A value of a hyper-parameter with which little is remembered for long."""
+    default = float(entry.default)
+    if entry.domain.endswith("interval"):
+        return min(default, FORGETS)
+    return max(default, 1 - FORGETS) if default else default
 
 
 def _is_linear(program: Program, needed: Set[str]) -> bool:
