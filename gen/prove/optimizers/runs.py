@@ -8,12 +8,12 @@ do from where they begin and how arrays grow meanwhile; a run has all of it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from hamilforge.gen.declare.kinds import FLAG, ZERO_IN_DOMAIN
+from hamilforge.gen.declare.kinds import COUNT, FLAG, ZERO_IN_DOMAIN
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.settings import Settings
@@ -21,6 +21,10 @@ from hamilforge.gen.prove.optimizers.settings import Settings
 Numbers = dict[str, float]
 #: How many drawn settings are tried, and how far from each other points are that are apart.
 DRAWN, APART = 4, 1e-8
+#: How many steps of a run are few and many, and a rate of forgetting with which they are.  Errors
+#: are up to a share of what they are errors of after many, or have fallen so many times.
+FEW, MANY, FORGETS = 100, 1600, 0.8
+ALIKE, FALLS = 1e-3, 3.0
 #: Of point and arrays at the beginning.
 SEED = 5
 
@@ -42,6 +46,52 @@ def displacements(
         for _ in program.stages:
             machine.step([np.full(1, slope)])
         yield before - float(machine.x[0][0])
+
+
+def on_a_parabola(
+    program: Program, hyper: Mapping[str, float], curvature: float, steps: int
+) -> Iterator[Numbers]:
+    """Point and state of a run on J = curvature x^2/2 in one dimension, from x = 1.
+
+    Args:
+        program: without loops and noise.
+        hyper: its hyper-parameters.
+        curvature: of the parabola.
+        steps: how many.
+
+    Yields:
+        The arrays by name, before the first step and after each.
+    """
+    machine = Interpreter(program, dict(hyper), [np.ones(1)])
+    for number in range(steps + 1):
+        if number:
+            for _ in program.stages:
+                machine.step([curvature * machine.x[0]])
+        arrays = {"x": machine.x, **machine.states}
+        yield {name: float(tensors[0][0]) for name, tensors in arrays.items()}
+
+
+def quick(program: Program, fixed: Collection[str]) -> Numbers:
+    """Hyper-parameters with which little is remembered for long.
+
+    Args:
+        program: of a rule.
+        fixed: those that are as by default.
+    """
+    values = {}
+    for entry in program.hyperparameters:
+        value = float(entry.default)
+        if entry.name not in fixed and entry.domain.endswith("interval"):
+            value = min(value, FORGETS)
+        elif entry.name not in fixed and value > 0 and entry.domain != COUNT:
+            value = max(value, 1 - FORGETS)
+        values[entry.name] = value
+    return values
+
+
+def is_near(few: float, many: float) -> bool:
+    """Whether relative errors after few and after many steps are of something that runs come to."""
+    return many <= ALIKE or many < few / FALLS
 
 
 def points(

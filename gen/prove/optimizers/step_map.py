@@ -13,14 +13,17 @@ from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
+import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
 from hamilforge.gen.program.algebra import evaluate
+from hamilforge.gen.program.optimizers.draws import quiet as still
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import JUMPS
+from hamilforge.gen.prove.optimizers.runs import FEW, MANY, is_near, on_a_parabola, quick
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
@@ -36,6 +39,8 @@ z = sp.Symbol("z", positive=True)
 LETTERS = "s", "r", "u", "w"
 
 
+#: A curvature at which steps go on for long.
+GENTLE = 1e-2
 #: The number of a step after many.
 LATE = 10**30
 T = TypeVar("T")
@@ -258,11 +263,41 @@ def step_map(program: Program) -> StepMap:
             return None
         if steps.at_rest and any(added):
             raise NotDerivableError("a step is not at rest where it has its linear part")
-        return StepMap(
+        part = StepMap(
             program, names, matrix, steps.hyper, steps.known, steps.letters, steps.fixed, steps.unit
         )
+        _compare_with_runs(part, added, steps.start)
+        return part
 
     return without_letters(program, linear)
+
+
+def _compare_with_runs(part: StepMap, added: sp.Matrix, start: Mapping[str, sp.Symbol]) -> None:
+    """Compare the linear part with what steps of runs add, letters being what they stand for.
+
+    Raises:
+        NotDerivableError: what they add does not come to it: scalars fade as arrays grow, or all
+            that is added fades.
+    """
+    program = part.program
+    hyper = quick(program, {symbol.name for symbol in part.fixed})
+    numbers = {part.hyper[name]: value for name, value in hyper.items()}
+    with np.errstate(all="ignore"):
+        run = [*on_a_parabola(still(program), hyper, GENTLE, MANY)]
+    errors = []
+    for before, after in ((run[count - 1], run[count]) for count in (FEW, MANY)):
+        known = {**numbers, **{start[name]: value for name, value in before.items()}}
+        known[curvature] = GENTLE
+        for letter, value in part.letters.items():
+            known[letter] = value.subs(known)
+        old, new = (np.array([arrays[name] for name in part.names]) for arrays in (before, after))
+        if not np.isfinite(new).all():
+            return  # a parabola on which steps of these hyper-parameters grow
+        matrix, rest = (np.array(m.subs(known).evalf(), float) for m in (part.matrix, added))
+        moved = abs(new - old).max() or 1.0
+        errors.append(float(abs(new - matrix @ old - rest[:, 0]).max() / moved))
+    if not is_near(*errors):
+        raise NotDerivableError("what steps add in a run does not come to a linear part")
 
 
 def without_letters(program: Program, result: Callable[[FrozenSteps], T | None]) -> T:

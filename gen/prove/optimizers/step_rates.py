@@ -13,22 +13,19 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.kinds import Parameter
 from hamilforge.gen.derive.calculus import Expr, tidy, written
-from hamilforge.gen.program.optimizers.draws import quiet
+from hamilforge.gen.program.optimizers.draws import quiet as still
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided, pieces
-from hamilforge.gen.prove.optimizers.runs import displacements
+from hamilforge.gen.prove.optimizers.runs import FEW, MANY, displacements, is_near, quick
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, short, upright, z
 from hamilforge.gen.prove.optimizers.symbolic_steps import weight_decay
 from hamilforge.gen.prove.optimizers.vanishing import how_zero
 
 #: The constant gradient.
 gradient = sp.Symbol("g", positive=True)
-#: Of runs beside a formula: gradients, how many steps are few and many, a rate of forgetting.
-#: Errors are up to a share of what is expected after many, or have fallen so many times.
-SLOPES, FEW, MANY, FORGETS = (0.7, 7.0), 100, 1600, 0.8
-ALIKE, FALLS = 1e-3, 3.0
+#: Gradients of runs beside a formula.
+SLOPES = 0.7, 7.0
 #: How far from a place it is seen whether steps come nearer.
 NEAR = sp.Rational(1, 1000)
 #: Of the text of an eigenvalue.
@@ -81,28 +78,16 @@ def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None
     """
     if rate.free_symbols & {*steps.start.values()}:
         raise NotDerivableError("where its arrays settle is not known")
-    hyper = {
-        entry.name: float(entry.default)
-        if steps.hyper[entry.name] in steps.fixed
-        else _quick(entry)
-        for entry in program.hyperparameters
-    }
+    hyper = quick(program, {symbol.name for symbol in steps.fixed})
     numbers = {steps.hyper[name]: value for name, value in hyper.items()}
     for slope in SLOPES:
         expected = float(rate.subs({**numbers, gradient: slope}))
         with np.errstate(all="ignore"):
-            run = [*displacements(quiet(program), hyper, slope, MANY)]
-        few, many = (abs(run[count - 1] - expected) for count in (FEW, MANY))
-        if not (many <= ALIKE * abs(expected) or many < few / FALLS):
+            run = [*displacements(still(program), hyper, slope, MANY)]
+        few, many = (run[count - 1] for count in (FEW, MANY))
+        size = abs(expected) or abs(few) or 1.0
+        if not is_near(abs(few - expected) / size, abs(many - expected) / size):
             raise NotDerivableError("displacements of a run do not come to what is derived")
-
-
-def _quick(entry: Parameter) -> float:
-    """A value of a hyper-parameter with which little is remembered for long."""
-    default = float(entry.default)
-    if entry.domain.endswith("interval"):
-        return min(default, FORGETS)
-    return max(default, 1 - FORGETS) if default else default
 
 
 def _is_linear(program: Program, needed: Set[str]) -> bool:
