@@ -435,6 +435,62 @@ def test_every_side_of_a_choice_is_looked_at(
     assert jumps == ("but for entries or sums at which a step chooses" in finding.reach)
 
 
+#: Rules that are gradient descent in some steps, or at most hyper-parameters.
+FIRST_STEPS = {
+    "the first step is none": ('"theta"', "theta = theta - lr*sign(n - 1)**2*grad(theta)"),
+    "the first step is doubled": ('"theta"', "theta = theta - lr*(1 + 0**(n - 1))*grad(theta)"),
+    "one late step is doubled": (
+        '"theta"',
+        "theta = theta - lr*(1 + 1/cosh(50*(n - 7)))*grad(theta)",
+    ),
+    "a state that begins at an edge": (
+        '"theta", "v"',
+        "s = grad(theta)",
+        "theta = theta - lr*s*sign(v)**2",
+        "v = v + abs(s)",
+    ),
+    "a default at an edge": ('"theta"', "theta = theta - lr*sign(a)*grad(theta)"),
+    "what is soon 1": ('"theta"', "theta = theta - lr*(1 - exp(-n**2))*grad(theta)"),
+}
+
+
+@pytest.mark.parametrize("case", FIRST_STEPS)
+def test_runs_from_the_start_are_alike(case: str, tmp_path: Path) -> None:
+    unknowns, *assign = FIRST_STEPS[case]
+    rule(tmp_path, "plain", '["theta"]', "theta = theta - lr*grad(theta)", hyper="lr")
+    hyper = "lr a" if "sign(a)" in assign[0] else "lr"
+    rule(tmp_path, "other", f"[{unknowns}]", *assign, hyper=hyper)
+    path = tmp_path / "other.toml"
+    text = path.read_text().replace(
+        'a = { default = 0.1, domain = "positive" }', 'a = { default = 0, domain = "nonnegative" }'
+    )
+    path.write_text(text + '[[reductions]]\nto = "plain.toml"\nvalues = { lr = "lr" }\n')
+    optimizer = catalogue.load(path)
+    assert isinstance(optimizer, kinds.Rule)
+    finding = found(optimizer, *optimizer.reductions)
+    assert finding.value is False
+    assert "part in step" in finding.evidence or "differs" in finding.evidence
+
+
+def test_a_limit_at_the_defaults_may_be_an_exception(tmp_path: Path) -> None:
+    rule(tmp_path, "plain", '["theta"]', "theta = theta - lr*grad(theta)", hyper="lr")
+    assign = "theta = theta - lr*grad(theta)*(1 + b**(a*n))"
+    rule(tmp_path, "other", '["theta"]', assign, hyper="lr a b")
+    path = tmp_path / "other.toml"
+    text = path.read_text().replace(
+        'b = { default = 0.1, domain = "positive" }',
+        'b = { default = 0.5, domain = "unit-interval" }',
+    )
+    said = '[[reductions]]\nto = "plain.toml"\nvalues = { lr = "lr" }\nlimit = "n"\n'
+    for default, holds in (("0.1", True), ("0", None)):
+        domain = "positive" if holds else "nonnegative"
+        a = f'a = {{ default = {default}, domain = "{domain}" }}'
+        path.write_text(text.replace('a = { default = 0.1, domain = "positive" }', a) + said)
+        optimizer = catalogue.load(path)
+        assert isinstance(optimizer, kinds.Rule)
+        assert found(optimizer, *optimizer.reductions).value is holds
+
+
 N, B, C = number, sp.Symbol("b", positive=True), sp.Symbol("c", positive=True)
 
 

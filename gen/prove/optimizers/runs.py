@@ -39,6 +39,9 @@ def displacements(
         hyper: its hyper-parameters.
         slope: the gradient.
         steps: how many.
+
+    Yields:
+        The point before a step less the point after it.
     """
     machine = Interpreter(program, dict(hyper), [np.zeros(1)])
     for _ in range(steps):
@@ -69,6 +72,29 @@ def on_a_parabola(
                 machine.step([curvature * machine.x[0]])
         arrays = {"x": machine.x, **machine.states}
         yield {name: float(tensors[0][0]) for name, tensors in arrays.items()}
+
+
+def after_a_step(
+    program: Program, hyper: Mapping[str, float], arrays: Numbers, slope: float, number: int
+) -> Numbers:
+    """Point and state after one step in one dimension.
+
+    Args:
+        program: without loops and noise.
+        hyper: its hyper-parameters.
+        arrays: point and state before it.
+        slope: the gradient, at all points.
+        number: of the step.
+
+    Returns:
+        The arrays by name.
+    """
+    machine = Interpreter(program, dict(hyper), [np.full(1, arrays["x"])])
+    machine.skip(number - 1)
+    machine.states = {name: [np.full(1, arrays[name])] for name in program.states}
+    for _ in program.stages:
+        machine.step([np.full(1, slope)])
+    return {name: float(array[0][0]) for name, array in {"x": machine.x, **machine.states}.items()}
 
 
 def quick(program: Program, fixed: Collection[str]) -> Numbers:

@@ -32,6 +32,8 @@ WITHOUT_NOISE = (
     "Noise: stationary_variance and weak_order are of the step with its noise, everything else of "
     "the step without, where the letter O is D."
 )
+#: A step in which noise has not faded.
+EARLY = 5
 #: A curvature at which steps shrink.
 SMALL = sp.Rational(1, 10**6)
 
@@ -124,17 +126,47 @@ def stationary_variance(
     taken, late = _slopes(values, arrays), _slopes(values, drawn)
     rest = values - taken * sp.Matrix(arrays) - late * sp.Matrix(drawn)
     _refuse_nonlinear(rest, (taken, late), [*drawn, *steps.start.values()])
-    covariance = _left_alone(matrix, noise * noise.T)
-    if covariance is not None:
-        covariance = taken * covariance * taken.T + late * late.T
+    later = steps.moved(lambda point: curvature * point, scalars=steps.scalars_of(EARLY))
+    drawn_by = [
+        {*drawn} & {s for m in after.values() for s in sp.sympify(m).free_symbols}
+        for after in (moved, later)
+    ]
+    if drawn_by[0] != drawn_by[1]:
+        raise NotDerivableError("noise fades as n grows")
     called = [*reached]
-    variances = {
-        " ".join(called[k] for k in dict.fromkeys(pair)): "oo"
-        if covariance is None
-        else steps.written(sp.factor(covariance[pair]))
-        for pair in _pairs(len(called))
-    }
+    variances = {}
+    for pair in _pairs(len(called)):
+        value = _covariance(pair, matrix, noise, taken, late)
+        if value is not None:
+            text = "oo" if value == sp.oo else steps.written(sp.factor(value))
+            variances[" ".join(called[k] for k in dict.fromkeys(pair))] = text
     return variances, steps.fixed
+
+
+def _covariance(
+    pair: tuple[int, int], matrix: sp.Matrix, noise: sp.Matrix, taken: sp.Matrix, late: sp.Matrix
+) -> Expr | None:
+    """A covariance of two ends of a step.
+
+    Args:
+        pair: which ends; a variance where they are one.
+        matrix: of a step on arrays.
+        noise: what a step adds to these, by what it draws.
+        taken: the ends by the arrays.
+        late: the ends by what is drawn after them.
+
+    Returns:
+        The covariance; infinite for a variance that grows, None for a covariance of what grows.
+    """
+    needed = [k for k in range(matrix.rows) if any(taken[end, k] != 0 for end in pair)]
+    for row in needed:
+        needed += [k for k in range(matrix.rows) if matrix[row, k] != 0 and k not in needed]
+    rows = noise.extract(needed, [*range(noise.cols)])
+    covariance = _left_alone(matrix.extract(needed, needed), rows * rows.T)
+    if covariance is None:
+        return sp.oo if len({*pair}) == 1 else None
+    left, right = (taken.extract([end], needed) for end in pair)
+    return (left * covariance * right.T + late.row(pair[0]) * late.row(pair[1]).T)[0]
 
 
 def variance_finding(
@@ -184,7 +216,11 @@ def _pairs(count: int) -> Iterator[tuple[int, int]]:
 
 
 def _left_alone(matrix: sp.Matrix, source: sp.Matrix) -> sp.Matrix | None:
-    """The S with S = M S M' + source; None where there is none."""
+    """The S with S = M S M' + source; None where there is none.
+
+    Raises:
+        NotDerivableError: there are several.
+    """
     count = matrix.rows
     entries = {pair: sp.Symbol(f"s_{pair[0]}_{pair[1]}") for pair in _pairs(count)}
     unknown = sp.Matrix(count, count, lambda i, j: entries[min(i, j), max(i, j)])
@@ -193,4 +229,6 @@ def _left_alone(matrix: sp.Matrix, source: sp.Matrix) -> sp.Matrix | None:
     if not solved:
         return None
     values = dict(zip(entries.values(), *solved, strict=True))
+    if any(value.free_symbols & {*values} for value in values.values()):
+        raise NotDerivableError("what arrays spread to depends on where they began")
     return unknown.xreplace({symbol: sp.cancel(value) for symbol, value in values.items()})

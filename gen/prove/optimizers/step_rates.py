@@ -156,10 +156,8 @@ def _attracts(value: Expr, symbol: sp.Symbol, place: Expr, known: Mapping[Expr, 
     """Whether steps from beside a place come nearer to it, at the defaults."""
     numbers = {**known, gradient: sp.Integer(1)}
     there = place.subs(numbers)
-    return all(
-        bool(abs(value.subs({**numbers, symbol: there + beside}) - there) < abs(beside))
-        for beside in (NEAR, -NEAR)
-    )
+    moved = (value.subs({**numbers, symbol: there + beside}) - there for beside in (NEAR, -NEAR))
+    return all(abs(complex(sp.N(distance))) < NEAR for distance in moved)
 
 
 def _places(excess: Expr, symbol: sp.Symbol, unit: Set[Expr]) -> set[Expr]:
@@ -202,7 +200,9 @@ def effective_decay(program: Program) -> tuple[dict[str, str], Mapping[sp.Symbol
     steps = FrozenSteps(program, letters=True)
     shrink = 1 - steps.hyper["lr"] * weight_decay
     one, none = sp.Integer(1), sp.Integer(0)
-    _, matrix, _ = linear_part(steps, steps.moved(lambda _: none, (one, none, shrink)))
+    _, matrix, added = linear_part(steps, steps.moved(lambda _: none, (one, none, shrink)))
+    if any(added):
+        raise NotDerivableError("decay alone does not take the point to 0")
     if matrix.shape[0] > 2:
         raise NotDerivableError("a polynomial of a degree above two")
     polynomial = matrix.charpoly(z).as_expr(z)

@@ -13,11 +13,17 @@ from sympy.solvers.solveset import NonlinearError
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, tidy, written
+from hamilforge.gen.program.optimizers.draws import quiet as still
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided
+from hamilforge.gen.prove.optimizers.runs import after_a_step, quick
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, without_letters
 
 _slope = sp.Symbol("slope__", real=True)
+#: Where the point is looked at, and by how much a step that rests may be off.
+POINT, OFF = 1.3, 1e-9
+#: What is added to the gradient at rest, to see whether it matters.
+GRADIENTS = 1.0, -1.0, 30.0, -30.0
 #: Steps that are looked at one by one, where the rate fades: they rest at the same place.
 STEPS = 5, 8
 
@@ -30,13 +36,11 @@ class Rest:
         equations: the gradient and arrays, in the point.
         fixed: the defaults of hyper-parameters for which they hold at these alone.
         alone: whether no other gradient leaves the point in place.
-        late: whether they are of steps after many, and not of each.
     """
 
     equations: Mapping[sp.Symbol, Expr]
     fixed: Mapping[sp.Symbol, Expr]
     alone: bool
-    late: bool
 
 
 def resting(program: Program) -> tuple[str, Rest]:
@@ -50,6 +54,7 @@ def resting(program: Program) -> tuple[str, Rest]:
         rest = _resting(steps)
         if any(value.free_symbols & {*steps.letters} for value in rest.equations.values()):
             return None
+        _compare_with_steps(steps, rest)
         theta = {steps.start["x"]: sp.Symbol("theta", real=True)}
         names = {symbol: name for name, symbol in steps.start.items()} | {_slope: "grad J(theta)"}
         values = {names[s]: tidy(value).xreplace(theta) for s, value in rest.equations.items()}
@@ -59,34 +64,70 @@ def resting(program: Program) -> tuple[str, Rest]:
 
 
 def _resting(steps: FrozenSteps) -> Rest:
-    """The gradient and arrays at rest, without those that may have any value."""
-    alone, late = _rest(steps, steps.limits)
-    if _slope in late:
-        return Rest(late, steps.fixed, alone, late=True)
+    """The gradient and arrays at rest, without those that may have any value.
+
+    Raises:
+        NotDerivableError: these are not the same in steps of all numbers.
+    """
+    alone, place = _rest(steps, steps.limits)
+    if _slope in place:
+        return Rest(place, steps.fixed, alone)
     (alone, place), (_, other) = (_rest(steps, steps.scalars_of(n)) for n in STEPS)
     if _slope not in place or any(sp.simplify(place[s] - other[s]) != 0 for s in place):
         raise NotDerivableError("what a step leaves in place changes from step to step")
-    return Rest(place, {}, alone, late=False)
+    return Rest(place, {}, alone)
+
+
+def _compare_with_steps(steps: FrozenSteps, rest: Rest) -> None:
+    """Compare a rest with single steps from it.
+
+    Raises:
+        NotDerivableError: it depends on arrays that may have any value; a step moves from it; or
+            none moves at the defaults, whatever the gradient.
+    """
+    states = {*steps.start.values()} - {steps.start["x"]}
+    if any(value.free_symbols & states for value in rest.equations.values()):
+        raise NotDerivableError("where a step rests depends on arrays that it leaves as they are")
+    program = still(steps.program)
+    hyper = quick(program, {symbol.name for symbol in rest.fixed})
+    numbers = {steps.hyper[name]: value for name, value in hyper.items()}
+    numbers |= dict.fromkeys(steps.start.values(), 1.0) | {steps.start["x"]: POINT}
+    values = {s: float(value.subs(numbers)) for s, value in rest.equations.items()}
+    arrays = {name: values.get(s, float(numbers[s])) for name, s in steps.start.items()}
+    for number in STEPS:
+        at_rest, *others = (
+            after_a_step(program, hyper, arrays, values[_slope] + more, number)
+            for more in (0, *GRADIENTS)
+        )
+        if abs(at_rest["x"] - POINT) > OFF:
+            raise NotDerivableError("what a step leaves in place changes from step to step")
+        if all(other == at_rest for other in others):
+            raise NotDerivableError("at the defaults no gradient moves the point")
 
 
 def _rest(steps: FrozenSteps, scalars: Mapping[str, Expr]) -> tuple[bool, dict[sp.Symbol, Expr]]:
     """Whether the equations of rest have one solution, and the gradient and arrays in one."""
     try:
-        return True, _solved(steps, scalars, _slope)
+        return _solved(steps, scalars, _slope)
     except NotDerivableError:  # signs of the gradient, or what is no multiple of it
-        return False, {_slope: sp.Integer(0), **_solved(steps, scalars, sp.Integer(0))}
+        return False, {_slope: sp.Integer(0), **_solved(steps, scalars, sp.Integer(0))[1]}
 
 
-def _solved(steps: FrozenSteps, scalars: Mapping[str, Expr], slope: Expr) -> dict[sp.Symbol, Expr]:
-    """What linear equations of rest say of the gradient and arrays."""
+def _solved(
+    steps: FrozenSteps, scalars: Mapping[str, Expr], slope: Expr
+) -> tuple[bool, dict[sp.Symbol, Expr]]:
+    """What linear equations of rest say of the gradient and arrays, and whether wherever the point
+    is.
+    """
     names, matrix, added = linear_part(steps, steps.moved(lambda _: slope, scalars=scalars))
     vector = sp.Matrix([steps.start[name] for name in names])
     equations = [
         sp.simplify(decided(entry, steps.unit)) for entry in matrix * vector + added - vector
     ]
+    everywhere = not matrix.has(_slope)
     unknowns = [*slope.free_symbols, *vector[1:]]
     if not unknowns and not any(equations):
-        return {}
+        return everywhere, {}
     try:
         solutions = sp.linsolve(equations, unknowns) if unknowns else sp.EmptySet
     except NonlinearError as error:
@@ -94,4 +135,4 @@ def _solved(steps: FrozenSteps, scalars: Mapping[str, Expr], slope: Expr) -> dic
     if not solutions:
         raise NotDerivableError("no gradient is known at which a step leaves the point in place")
     values = dict(zip(unknowns, *solutions, strict=True))
-    return {s: value for s, value in values.items() if not value.free_symbols & {*unknowns}}
+    return everywhere, {s: v for s, v in values.items() if not v.free_symbols & {*unknowns}}

@@ -22,7 +22,7 @@ from hamilforge.gen.prove.optimizers.stability import ON_NUMPY
 from hamilforge.gen.prove.optimizers.step_map import StepMap, curvature, upright, z
 
 #: At how many drawn values a formula is compared, and at which shares of it steps grow.
-POINTS, SHARES = 20, {1e-6: False, 0.5: False, 0.999: False, 1.001: True}
+POINTS, SHARES = 60, {1e-6: False, 0.5: False, 0.999: False, 1.001: True}
 #: How far from the defaults those are that are near them, and at how many a formula is compared.
 NEAR, NEIGHBOURS = 1e-3, 8
 #: Digits of what is no rational number, of roots, and by how much these may be off the circle.
@@ -226,11 +226,14 @@ def _binds(part: StepMap, bound: Expr, points: Iterable[Numbers]) -> bool:
     value = sp.lambdify(symbols, bound, ON_NUMPY)
     for numbers in itertools.islice(points, POINTS):
         point = [numbers[symbol] for symbol in symbols]
-        size = complex(value(*point))
-        if size.imag or not size.real > 0:
-            return False
-        for share, grows in SHARES.items():
-            matrix = np.array(entries(*point, share * size.real), complex)  # roots of such numbers
-            if (max(abs(np.linalg.eigvals(matrix))) > 1 + 1e-9) != grows:
+        with np.errstate(all="ignore"):
+            size = complex(value(*point))
+            if size.imag or not 0 < size.real < np.inf:
                 return False
+            for share, grows in SHARES.items():
+                matrix = np.array(entries(*point, share * size.real), complex)  # roots of these
+                if not np.isfinite(matrix).all():
+                    return False
+                if (max(abs(np.linalg.eigvals(matrix))) > 1 + 1e-9) != grows:
+                    return False
     return True

@@ -263,6 +263,9 @@ def is_steady(
         known: the defaults.
         fading: symbols between 0 and 1.
 
+    Returns:
+        Whether both are equal; not where there is none beside the defaults.
+
     Raises:
         NotDerivableError: it has no limit at the defaults.
     """
