@@ -136,6 +136,15 @@ OWN: dict[str, tuple[list[str], dict[str, tuple[float, str]], dict[str, Any]]] =
         {"wd": (0.5, "nonnegative")},
         {"fixed_points": "grad J(theta) = -theta*wd"},
     ),
+    "a decay of that name": (
+        ["theta = theta - lr*(grad(theta) + weight_decay*theta)"],
+        {"weight_decay": (0.01, "nonnegative")},
+        {
+            "spectrum": "-1 + z + lambda*lr",
+            "fixed_points": "grad J(theta) = 0",
+            "effective_lr": "lr",
+        },
+    ),
     "stable in between": (
         ["theta = theta*(1 + a) - lr*grad(theta)"],
         {"a": (0.1, "nonnegative")},

@@ -98,7 +98,7 @@ def after_a_step(
 
 
 def quick(program: Program, fixed: Collection[str]) -> Numbers:
-    """Hyper-parameters with which little is remembered for long.
+    """Hyper-parameters with which little is remembered for long, without weight decay.
 
     Args:
         program: of a rule.
@@ -112,7 +112,7 @@ def quick(program: Program, fixed: Collection[str]) -> Numbers:
         elif entry.name not in fixed and value > 0 and entry.domain != COUNT:
             value = max(value, 1 - FORGETS)
         values[entry.name] = value
-    return values
+    return values | ({"weight_decay": 0.0} if program.own_decay else {})
 
 
 def is_near(few: float, many: float) -> bool:

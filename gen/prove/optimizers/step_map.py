@@ -27,6 +27,7 @@ from hamilforge.gen.prove.optimizers.runs import FEW, MANY, is_near, on_a_parabo
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
+    at_numbers,
     is_steady,
     limit,
     number,
@@ -281,7 +282,7 @@ def _compare_with_runs(part: StepMap, added: sp.Matrix, start: Mapping[str, sp.S
     """
     program = part.program
     hyper = quick(program, {symbol.name for symbol in part.fixed})
-    numbers = {part.hyper[name]: value for name, value in hyper.items()}
+    numbers = at_numbers(part.hyper, hyper)
     with np.errstate(all="ignore"):
         run = [*on_a_parabola(still(program), hyper, GENTLE, MANY)]
     errors = []

@@ -19,7 +19,7 @@ from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided, pieces
 from hamilforge.gen.prove.optimizers.runs import FEW, MANY, displacements, is_near, quick
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, short, upright, z
-from hamilforge.gen.prove.optimizers.symbolic_steps import weight_decay
+from hamilforge.gen.prove.optimizers.symbolic_steps import at_numbers, weight_decay
 from hamilforge.gen.prove.optimizers.vanishing import how_zero
 
 #: The constant gradient.
@@ -79,7 +79,7 @@ def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None
     if rate.free_symbols & {*steps.start.values()}:
         raise NotDerivableError("where its arrays settle is not known")
     hyper = quick(program, {symbol.name for symbol in steps.fixed})
-    numbers = {steps.hyper[name]: value for name, value in hyper.items()}
+    numbers = at_numbers(steps.hyper, hyper)
     for slope in SLOPES:
         expected = float(rate.subs({**numbers, gradient: slope}))
         with np.errstate(all="ignore"):

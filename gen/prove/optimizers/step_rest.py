@@ -18,6 +18,7 @@ from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided
 from hamilforge.gen.prove.optimizers.runs import after_a_step, quick
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, without_letters
+from hamilforge.gen.prove.optimizers.symbolic_steps import at_numbers
 
 _slope = sp.Symbol("slope__", real=True)
 #: Where the point is looked at, and by how much a step that rests may be off.
@@ -90,7 +91,7 @@ def _compare_with_steps(steps: FrozenSteps, rest: Rest) -> None:
         raise NotDerivableError("where a step rests depends on arrays that it leaves as they are")
     program = still(steps.program)
     hyper = quick(program, {symbol.name for symbol in rest.fixed})
-    numbers = {steps.hyper[name]: value for name, value in hyper.items()}
+    numbers = at_numbers(steps.hyper, hyper)
     numbers |= dict.fromkeys(steps.start.values(), 1.0) | {steps.start["x"]: POINT}
     values = {s: float(value.subs(numbers)) for s, value in rest.equations.items()}
     arrays = {name: values.get(s, float(numbers[s])) for name, s in steps.start.items()}

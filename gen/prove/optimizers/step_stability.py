@@ -20,6 +20,7 @@ from hamilforge.gen.derive.calculus import Expr, tidy, written
 from hamilforge.gen.prove.optimizers.settings import Settings
 from hamilforge.gen.prove.optimizers.stability import ON_NUMPY
 from hamilforge.gen.prove.optimizers.step_map import StepMap, curvature, upright, z
+from hamilforge.gen.prove.optimizers.symbolic_steps import at_numbers
 
 #: At how many drawn values a formula is compared, and at which shares of it steps grow.
 POINTS, SHARES = 60, {1e-6: False, 0.5: False, 0.999: False, 1.001: True}
@@ -199,7 +200,8 @@ def _drawn(part: StepMap) -> Iterator[Numbers]:
     program = part.program
     for seed in itertools.count():
         for setting in Settings(program.hyperparameters, program.host, seed):
-            numbers = {part.hyper[name]: float(value) for name, value in setting.items()}
+            values = {name: float(value) for name, value in setting.items()}
+            numbers = at_numbers(part.hyper, values)
             numbers |= {letter: generator.uniform(0.05, 2.0) for letter in part.letters}
             yield {symbol: numbers[symbol] for symbol in part.usual}
         if seed >= POINTS:

@@ -304,6 +304,21 @@ def _power(base: Expr, exponent: Any) -> Expr:
     return base**exponent
 
 
+def at_numbers(hyper: Mapping[str, Expr], values: Mapping[str, float]) -> dict[Expr, float]:
+    """Values by the symbols of hyper-parameters, without those that are no symbols.
+
+    Args:
+        hyper: their symbols by name.
+        values: their values by name.
+
+    Returns:
+        The values by symbol.
+    """
+    return {
+        hyper[name]: value for name, value in values.items() if isinstance(hyper[name], sp.Symbol)
+    }
+
+
 def decay(program: Program, hyper: Mapping[str, Expr]) -> tuple[Expr, Expr, Expr]:
     """The preparation with weight decay on, as the rule has it by default: L2 or decoupled."""
     one, none = sp.Integer(1), sp.Integer(0)
