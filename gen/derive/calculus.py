@@ -219,14 +219,13 @@ def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:
     return expr
 
 
-def limit(expr: Expr, symbol: sp.Symbol, place: Expr, side: str = "+") -> Expr:
-    """A limit, infinite where it is.
+def limit(expr: Expr, symbol: sp.Symbol, place: Expr) -> Expr:
+    """A limit from above, infinite where it is.
 
     Args:
         expr: of what.
         symbol: that goes there.
         place: where it goes.
-        side: from above (``+``) or below (``-``).
 
     Returns:
         The limit.
@@ -235,9 +234,9 @@ def limit(expr: Expr, symbol: sp.Symbol, place: Expr, side: str = "+") -> Expr:
         NotDerivableError: SymPy knows none.
     """
     try:
-        end = sp.limit(expr, symbol, place, side)
-    except (NotImplementedError, RecursionError, ValueError) as error:
-        raise NotDerivableError(f"no limit of {expr} at {symbol} = {place} is known") from error
+        end = sp.limit(expr, symbol, place)
+    except (NotImplementedError, RecursionError, ValueError):
+        end = sp.Limit(expr, symbol, place)
     if end.has(sp.Limit, sp.AccumBounds):
         raise NotDerivableError(f"no limit of {expr} at {symbol} = {place} is known")
     return end

@@ -28,13 +28,11 @@ from hamilforge.gen.program.algebra import Algebra, evaluate
 from hamilforge.gen.program.interpret import run_function
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.build import Derivation
-from hamilforge.gen.prove.optimizers.words import field_of, field_values
+from hamilforge.gen.prove.optimizers.words import DECIMAL, field_of, field_values
 from hamilforge.gen.prove.series import FLOATS, ROUNDING, Field, Irrational, Series, series_algebra
 
 DIMENSION = 2
 MAX_ORDER = 8
-#: The largest rounding of published digits.
-TOLERANCE = 1e-11
 Noises = Mapping[str, Any]
 #: Points at which the roots of common kinetic energies are rational, for each parameter value.
 _POINTS: tuple[tuple[Fraction, tuple[str, str]], ...] = tuple(
@@ -306,11 +304,11 @@ class Experiment:
             raise NotDerivableError("the working precision is too small")
         flow = (*exact_position, *exact_momentum)
         sizes = (self._field.magnitude(c) for entry in flow for c in entry.coefficients)
-        if self._field is FLOATS and max(sizes) * float(ROUNDING) > TOLERANCE:
+        if self._field is FLOATS and max(sizes) * float(ROUNDING) > float(DECIMAL):
             raise NotDerivableError("its numbers are so large that rounding hides what differs")
         exact = self._derivation.scheme.exact
         return min(
-            valuation(difference, self._precision, 0.0 if exact else TOLERANCE)
+            valuation(difference, self._precision, 0.0 if exact else float(DECIMAL))
             for difference in differences
         )
 

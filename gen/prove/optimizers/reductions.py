@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -157,19 +156,11 @@ class _Letters(SymbolicSteps):
     def _total(self, array: Expr) -> Expr:
         return unknown_sum(self.program.scope, array)
 
-    def _select(
-        self,
-        subject: Expr,
-        value: Fraction,
-        then: Callable[[], Expr],
-        otherwise: Callable[[], Expr],
-    ) -> Expr:
-        difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
+    def _vanishes(self, difference: Expr) -> bool:
+        """A choice by letters falls on its first value at an edge only, or is refused."""
         if difference.is_number:
-            return super()._select(subject, value, then, otherwise)
-        drawn = with_equal_entries(sp.sympify(subject))
-        unlike = super()._select(drawn, value, lambda: sp.false, lambda: sp.true)
-        if difference.has(*_CONDITIONS) or not unlike:
+            return super()._vanishes(difference)
+        if difference.has(*_CONDITIONS) or super()._vanishes(with_equal_entries(difference)):
             names = ", ".join(sorted(map(str, difference.free_symbols)))
             raise NotDerivableError(
                 f"a step of {self.program.name} is another one for some {names}, and the "
@@ -177,7 +168,7 @@ class _Letters(SymbolicSteps):
             )
         scalars = {number}.union(*(value.free_symbols for value in self.hyper.values()))
         self.has_edges |= not difference.free_symbols <= scalars
-        return otherwise()
+        return False
 
     def remember(self) -> None:
         """What the step before the next one left: numbers that it made anew, else any number."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.gen.declare.kinds import COUNT, FLAG, ZERO_IN_DOMAIN
+from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.settings import Settings
@@ -29,58 +30,39 @@ ALIKE, FALLS = 1e-3, 3.0
 SEED = 5
 
 
-def displacements(
-    program: Program, hyper: Mapping[str, float], slope: float, steps: int
-) -> Iterator[float]:
-    """How far the point goes back in each step under a constant gradient, in one dimension.
+def run(
+    program: Program,
+    hyper: Mapping[str, float],
+    gradient: Callable[[Any], Any],
+    start: float,
+    steps: int,
+) -> Iterator[Numbers]:
+    """Point and state of a run in one dimension, without noise.
 
     Args:
         program: without loops.
         hyper: its hyper-parameters.
-        slope: the gradient.
-        steps: how many.
-
-    Yields:
-        The point before a step less the point after it.
-    """
-    machine = Interpreter(program, dict(hyper), [np.zeros(1)])
-    for _ in range(steps):
-        (before,) = machine.x[0]
-        for _ in program.stages:
-            machine.step([np.full(1, slope)])
-        yield before - float(machine.x[0][0])
-
-
-def on_a_parabola(
-    program: Program, hyper: Mapping[str, float], curvature: float, steps: int
-) -> Iterator[Numbers]:
-    """Point and state of a run on J = curvature x^2/2 in one dimension, from x = 1.
-
-    Args:
-        program: without loops and noise.
-        hyper: its hyper-parameters.
-        curvature: of the parabola.
+        gradient: at a point, `(1,)`.
+        start: the point at the beginning.
         steps: how many.
 
     Yields:
         The arrays by name, before the first step and after each.
     """
-    machine = Interpreter(program, dict(hyper), [np.ones(1)])
-    for number in range(steps + 1):
-        if number:
-            for _ in program.stages:
-                machine.step([curvature * machine.x[0]])
-        arrays = {"x": machine.x, **machine.states}
-        yield {name: float(tensors[0][0]) for name, tensors in arrays.items()}
+    machine = Interpreter(quiet(program), dict(hyper), [np.full(1, float(start))])
+    yield _arrays(machine)
+    for _ in range(steps):
+        _step(machine, gradient)
+        yield _arrays(machine)
 
 
 def after_a_step(
     program: Program, hyper: Mapping[str, float], arrays: Numbers, slope: float, number: int
 ) -> Numbers:
-    """Point and state after one step in one dimension.
+    """Point and state after one step in one dimension, without noise.
 
     Args:
-        program: without loops and noise.
+        program: without loops.
         hyper: its hyper-parameters.
         arrays: point and state before it.
         slope: the gradient, at all points.
@@ -89,11 +71,21 @@ def after_a_step(
     Returns:
         The arrays by name.
     """
-    machine = Interpreter(program, dict(hyper), [np.full(1, arrays["x"])])
+    machine = Interpreter(quiet(program), dict(hyper), [np.full(1, arrays["x"])])
     machine.skip(number - 1)
     machine.states = {name: [np.full(1, arrays[name])] for name in program.states}
-    for _ in program.stages:
-        machine.step([np.full(1, slope)])
+    _step(machine, lambda x: np.full_like(x, slope))
+    return _arrays(machine)
+
+
+def _step(machine: Interpreter, gradient: Callable[[Any], Any]) -> None:
+    """A whole step."""
+    for _ in machine.program.stages:
+        machine.step([gradient(machine.x[0])])
+
+
+def _arrays(machine: Interpreter) -> Numbers:
+    """Point and state in one dimension, by name."""
     return {name: float(array[0][0]) for name, array in {"x": machine.x, **machine.states}.items()}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -20,10 +19,9 @@ from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
 from hamilforge.gen.program.algebra import evaluate
-from hamilforge.gen.program.optimizers.draws import quiet as still
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import JUMPS
-from hamilforge.gen.prove.optimizers.runs import FEW, MANY, is_near, on_a_parabola, quick
+from hamilforge.gen.prove.optimizers.runs import FEW, MANY, is_near, quick, run
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
@@ -114,17 +112,11 @@ class FrozenSteps(SymbolicSteps):
                 return x if bool(difference > 0) == (name == "max") else y
         return self._letter(value) if self._replaces and self._moves(value) else value
 
-    def _select(
-        self,
-        subject: Expr,
-        value: Fraction,
-        then: Callable[[], Expr],
-        otherwise: Callable[[], Expr],
-    ) -> Expr:
+    def _vanishes(self, difference: Expr) -> bool:
         """A choice by scalars; by an entry of an array or of a gradient there is no one step."""
-        if sp.sympify(subject).free_symbols - {*self.known, number}:
+        if difference.free_symbols - {*self.known, number}:
             raise NotDerivableError("a step chooses by entries: it has no linear part")
-        return super()._select(subject, value, then, otherwise)
+        return super()._vanishes(difference)
 
     def _drawn(self, symbol: sp.Symbol, place: int) -> Expr:
         return sp.Float(LATE) if symbol == number else super()._drawn(symbol, place)
@@ -284,14 +276,14 @@ def _compare_with_runs(part: StepMap, added: sp.Matrix, start: Mapping[str, sp.S
     hyper = quick(program, {symbol.name for symbol in part.fixed})
     numbers = at_numbers(part.hyper, hyper)
     with np.errstate(all="ignore"):
-        run = [*on_a_parabola(still(program), hyper, GENTLE, MANY)]
+        arrays = [*run(program, hyper, lambda x: GENTLE * x, 1.0, MANY)]
     errors = []
-    for before, after in ((run[count - 1], run[count]) for count in (FEW, MANY)):
+    for before, after in ((arrays[count - 1], arrays[count]) for count in (FEW, MANY)):
         known = {**numbers, **{start[name]: value for name, value in before.items()}}
         known[curvature] = GENTLE
         for letter, value in part.letters.items():
             known[letter] = value.subs(known)
-        old, new = (np.array([arrays[name] for name in part.names]) for arrays in (before, after))
+        old, new = (np.array([values[name] for name in part.names]) for values in (before, after))
         if not np.isfinite(new).all():
             return  # a parabola on which steps of these hyper-parameters grow
         matrix, rest = (np.array(m.subs(known).evalf(), float) for m in (part.matrix, added))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Set
+from functools import partial
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, tidy, written
-from hamilforge.gen.program.optimizers.draws import quiet as still
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided, pieces
-from hamilforge.gen.prove.optimizers.runs import FEW, MANY, displacements, is_near, quick
+from hamilforge.gen.prove.optimizers.runs import FEW, MANY, is_near, quick, run
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, short, upright, z
 from hamilforge.gen.prove.optimizers.symbolic_steps import at_numbers, weight_decay
 from hamilforge.gen.prove.optimizers.vanishing import how_zero
@@ -43,8 +44,9 @@ def effective_rate(program: Program) -> tuple[str, str, Mapping[sp.Symbol, Expr]
     """
     steps = FrozenSteps(program, letters=False)
     moved = steps.moved(lambda _: gradient)
-    if not _is_linear(program, _needed(steps, moved)):
-        settled = _settled(steps, moved)
+    needed = _needed(steps, moved)
+    if not _is_linear(program, needed):
+        settled = _settled(steps, moved, needed)
         later = {name: sp.sympify(value).subs(settled) for name, value in moved.items()}
         moved = {
             name: _plain(decided(value, steps.unit), steps.unit) for name, value in later.items()
@@ -83,11 +85,18 @@ def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None
     for slope in SLOPES:
         expected = float(rate.subs({**numbers, gradient: slope}))
         with np.errstate(all="ignore"):
-            run = [*displacements(still(program), hyper, slope, MANY)]
-        few, many = (run[count - 1] for count in (FEW, MANY))
+            points = [
+                arrays["x"] for arrays in run(program, hyper, partial(_always, slope), 0, MANY)
+            ]
+        few, many = (points[count - 1] - points[count] for count in (FEW, MANY))
         size = abs(expected) or abs(few) or 1.0
         if not is_near(abs(few - expected) / size, abs(many - expected) / size):
             raise NotDerivableError("displacements of a run do not come to what is derived")
+
+
+def _always(slope: float, point: Any) -> Any:
+    """A constant gradient."""
+    return np.full_like(point, slope)
 
 
 def _is_linear(program: Program, needed: Set[str]) -> bool:
@@ -116,16 +125,26 @@ def _plain(expr: Expr, unit: Set[Expr]) -> Expr:
 # --- where arrays settle --------------------------------------------------------------------------
 
 
-def _settled(steps: FrozenSteps, moved: Mapping[str, Expr]) -> dict[sp.Symbol, Expr]:
+def _settled(
+    steps: FrozenSteps, moved: Mapping[str, Expr], needed: Set[str]
+) -> dict[sp.Symbol, Expr]:
     """Where arrays settle that follow from themselves and others that settle.
+
+    Args:
+        steps: from letters.
+        moved: point and state after a step under a constant gradient.
+        needed: the arrays on which the point depends.
+
+    Returns:
+        The values of those that settle, by their symbols.
 
     Raises:
         NotDerivableError: where one settles depends on where it began.
     """
     settled: dict[sp.Symbol, Expr] = {}
     arrays = {*steps.start.values()}
-    needed = [name for name in steps.program.states if name in _needed(steps, moved)]
-    for name in needed * len(needed):  # in whatever order they follow from others
+    states = [name for name in steps.program.states if name in needed]
+    for name in states * len(states):  # in whatever order they follow from others
         symbol = steps.start[name]
         value = sp.sympify(moved[name]).subs(settled)
         if symbol in settled or value == symbol or value.free_symbols & arrays - {symbol}:

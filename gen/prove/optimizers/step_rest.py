@@ -13,7 +13,6 @@ from sympy.solvers.solveset import NonlinearError
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, tidy, written
-from hamilforge.gen.program.optimizers.draws import quiet as still
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided
 from hamilforge.gen.prove.optimizers.runs import after_a_step, quick
@@ -89,15 +88,14 @@ def _compare_with_steps(steps: FrozenSteps, rest: Rest) -> None:
     states = {*steps.start.values()} - {steps.start["x"]}
     if any(value.free_symbols & states for value in rest.equations.values()):
         raise NotDerivableError("where a step rests depends on arrays that it leaves as they are")
-    program = still(steps.program)
-    hyper = quick(program, {symbol.name for symbol in rest.fixed})
+    hyper = quick(steps.program, {symbol.name for symbol in rest.fixed})
     numbers = at_numbers(steps.hyper, hyper)
     numbers |= dict.fromkeys(steps.start.values(), 1.0) | {steps.start["x"]: POINT}
     values = {s: float(value.subs(numbers)) for s, value in rest.equations.items()}
     arrays = {name: values.get(s, float(numbers[s])) for name, s in steps.start.items()}
     for number in STEPS:
         at_rest, *others = (
-            after_a_step(program, hyper, arrays, values[_slope] + more, number)
+            after_a_step(steps.program, hyper, arrays, values[_slope] + more, number)
             for more in (0, *GRADIENTS)
         )
         if abs(at_rest["x"] - POINT) > OFF:

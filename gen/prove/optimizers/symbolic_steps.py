@@ -144,11 +144,15 @@ class SymbolicSteps:
         otherwise: Callable[[], Expr],
     ) -> Expr:
         difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
+        return then() if self._vanishes(difference) else otherwise()
+
+    def _vanishes(self, difference: Expr) -> bool:
+        """Whether a choice falls on its first value: as at the defaults, others being drawn."""
         if not difference.is_number:
             difference = difference.subs(self.known)
             free = {s: self._drawn(s, k) for k, s in enumerate(_sorted(difference))}
             difference = difference.subs(free)
-        return then() if abs(sp.N(difference, 40)) < 1e-30 else otherwise()
+        return bool(abs(sp.N(difference, 40)) < 1e-30)
 
     def lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
         """The values of scalar lines, with those that they read."""
