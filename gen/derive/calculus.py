@@ -401,12 +401,14 @@ def tidy(expr: Expr) -> Expr:
     """A scalar in its shortest of a few normal forms; never a search over rewrites.
 
     Powers are joined as those of positive numbers where all that occurs is one, or its limit at 0;
-    functions that tell signs apart are not told that it is.
+    functions that tell signs apart are not told that it is, nor are powers of 0.
     """
     if expr.is_Atom:
         return expr
-    force = all(symbol.is_nonnegative for symbol in expr.free_symbols) and not expr.has(
-        sp.Abs, sp.sign, _Elementwise
+    force = (
+        all(symbol.is_nonnegative for symbol in expr.free_symbols)
+        and not expr.has(sp.Abs, sp.sign, _Elementwise)
+        and not any(power.base.is_zero for power in expr.atoms(sp.Pow))
     )
     flat = sp.expand_power_base(expr, force=force)
     flat = sp.powsimp(sp.powdenest(flat, force=force), force=force)

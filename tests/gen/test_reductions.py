@@ -450,6 +450,7 @@ FIRST_STEPS = {
         "v = v + abs(s)",
     ),
     "a default at an edge": ('"theta"', "theta = theta - lr*sign(a)*grad(theta)"),
+    "a power of 0": ('"theta"', "theta = theta - lr*grad(theta)*(1 + 0**a)"),
     "what is soon 1": ('"theta"', "theta = theta - lr*(1 - exp(-n**2))*grad(theta)"),
 }
 
@@ -458,7 +459,7 @@ FIRST_STEPS = {
 def test_runs_from_the_start_are_alike(case: str, tmp_path: Path) -> None:
     unknowns, *assign = FIRST_STEPS[case]
     rule(tmp_path, "plain", '["theta"]', "theta = theta - lr*grad(theta)", hyper="lr")
-    hyper = "lr a" if "sign(a)" in assign[0] else "lr"
+    hyper = "lr a" if "(a)" in assign[0] or "**a" in assign[0] else "lr"
     rule(tmp_path, "other", f"[{unknowns}]", *assign, hyper=hyper)
     path = tmp_path / "other.toml"
     text = path.read_text().replace(
@@ -489,6 +490,30 @@ def test_a_limit_at_the_defaults_may_be_an_exception(tmp_path: Path) -> None:
         optimizer = catalogue.load(path)
         assert isinstance(optimizer, kinds.Rule)
         assert found(optimizer, *optimizer.reductions).value is holds
+
+
+#: What an array of a rule adds up for ever, while the scalars of steps settle.
+GROWING = {
+    "as fast as scalars fade": ("v = v + s", "lr*v/n", False),
+    "more slowly": ("v = v + s", "lr*v/n**2", True),
+    "not at all": ("v = (v + s)/2", "lr*v/n", True),
+}
+
+
+@pytest.mark.parametrize("case", GROWING)
+def test_a_limit_is_also_looked_at_in_late_steps(case: str, tmp_path: Path) -> None:
+    line, term, holds = GROWING[case]
+    rule(tmp_path, "plain", '["theta"]', "theta = theta - lr*grad(theta)", hyper="lr")
+    assign = ("s = grad(theta)", line, f"theta = theta - lr*s - {term}")
+    rule(tmp_path, "other", '["theta", "v"]', *assign, hyper="lr")
+    path = tmp_path / "other.toml"
+    said = '[[reductions]]\nto = "plain.toml"\nvalues = { lr = "lr" }\nlimit = "n"\n'
+    path.write_text(path.read_text() + said)
+    optimizer = catalogue.load(path)
+    assert isinstance(optimizer, kinds.Rule)
+    finding = found(optimizer, *optimizer.reductions)
+    assert finding.value is holds
+    assert holds or "runs part in step" in finding.evidence
 
 
 N, B, C = number, sp.Symbol("b", positive=True), sp.Symbol("c", positive=True)

@@ -31,7 +31,15 @@ from hamilforge.gen.program.optimizers.programs import (
     program_of,
 )
 from hamilforge.gen.prove.optimizers.choices import JUMPS
-from hamilforge.gen.prove.optimizers.runs import Numbers, part_in, points, settings_of_both
+from hamilforge.gen.prove.optimizers.runs import (
+    MANY,
+    Numbers,
+    always,
+    come_together,
+    part_in,
+    points,
+    settings_of_both,
+)
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
@@ -303,12 +311,12 @@ class _Comparison:
         state beside such as are met in the first steps.
         """
         ours, theirs = self._ours.program, self._theirs.program
-        if self._reduction.late or ours.noises or theirs.noises:
+        if ours.noises or theirs.noises:
             return ""
+        parts = self._part_late if self._reduction.late else self._part_early
         for own, other in settings_of_both(ours, theirs):
             known = {name: sp.Float(value) for name, value in other.items()}
             known |= {name: to_sympy(value, known) for name, value in self._reduction.at}
-            at = {name: float(value) for name, value in known.items()}
 
             def hyper(n: int, own: Numbers = own, known: Mapping[str, Expr] = known) -> Numbers:
                 names = {**known, "n": sp.Integer(n)}
@@ -317,17 +325,37 @@ class _Comparison:
 
             try:
                 with np.errstate(all="ignore"):
-                    count = part_in(
-                        points(ours, hyper, DIMENSION, STEPS),
-                        points(theirs, partial(_always, at), DIMENSION, STEPS),
-                    )
+                    step = parts(hyper, known)
             except (ArithmeticError, TypeError, ValueError):  # no numbers for one of both
                 continue
-            if count:
-                step = -(-count // len(ours.stages))
+            if step:
                 shown = ", ".join(f"{name} = {value:.3g}" for name, value in hyper(step).items())
                 return f"{step} at {shown}"
         return ""
+
+    def _part_early(self, hyper: Callable[[int], Numbers], known: Mapping[str, Expr]) -> int:
+        """The step in which runs from the start part; 0 if they do not."""
+        ours, theirs = self._ours.program, self._theirs.program
+        at = {name: float(value) for name, value in known.items()}
+        count = part_in(
+            points(ours, hyper, DIMENSION, STEPS), points(theirs, always(at), DIMENSION, STEPS)
+        )
+        return -(-count // len(ours.stages))
+
+    def _part_late(self, hyper: Callable[[int], Numbers], known: Mapping[str, Expr]) -> int:
+        """A late step that takes them from each other, 0 if there is none.
+
+        What is shown as scalars settle does not tell of it, where arrays grow meanwhile.
+        """
+
+        def mapped(arrays: Numbers, number: int) -> Numbers:
+            values = {name: sp.Float(value) for name, value in arrays.items()}
+            theirs = self._mapped(values, known, sp.Integer(number))
+            return {"x": arrays["x"]} | {name: float(value) for name, value in theirs.items()}
+
+        at = {name: float(value) for name, value in known.items()}
+        ours, theirs = self._ours.program, self._theirs.program
+        return 0 if come_together(ours, theirs, hyper, at, mapped) else MANY
 
     def _first_of(self, differences: Mapping[str, Expr]) -> str:
         """The first difference that is not zero, as its reader calls what is in it."""
@@ -389,12 +417,17 @@ class _Comparison:
         self._ours.n = self._theirs.n = n
         self._ours.hyper = {name: value.subs(number, n) for name, value in self._hyper.items()}
 
-    def _mapped(self) -> dict[str, Expr]:
-        """Their arrays, as our state and the number of the next step have them."""
-        ours = self._ours
-        known = {**self._theirs.hyper, "n": ours.n}
-        known |= {name: ours.arrays[array] for name, array in self._arrays.items()}
+    def _mapped(
+        self, arrays: Mapping[str, Expr], hyper: Mapping[str, Expr], n: Expr
+    ) -> dict[str, Expr]:
+        """Their arrays, by ours, their hyper-parameters and the number of the next step."""
+        own = {name: arrays[array] for name, array in self._arrays.items()}
+        known = {**hyper, "n": n, **own}
         return {array: value(known) for array, value in self._state.items()}
+
+    def _their_state(self) -> dict[str, Expr]:
+        """Their arrays where both stand."""
+        return self._mapped(self._ours.arrays, self._theirs.hyper, self._ours.n)
 
     def _beginnings(self) -> dict[str, Expr]:
         """What is between their state and ours before the first step, at which both stand then."""
@@ -412,7 +445,7 @@ class _Comparison:
         theirs = self._theirs
         return {
             f"{unknowns[array]} of {theirs.program.name}": value - theirs.arrays[array]
-            for array, value in self._mapped().items()
+            for array, value in self._their_state().items()
         }
 
     def _stand_anywhere(self) -> dict[str, Expr]:
@@ -426,7 +459,7 @@ class _Comparison:
             side.arrays = {name: Coordinate(f"{name}__{mark}") for name in names}
             side.arrays["x"] = _point
         self._ours.arrays["x"] = point = self._in_force(self._ours.point)
-        self._theirs.arrays |= {"x": point, **self._mapped()}
+        self._theirs.arrays |= {"x": point, **self._their_state()}
         return {"the gradient's point before it": point - self._in_force(self._theirs.point)}
 
     def _in_force(self, value: Expr) -> Expr:
@@ -472,11 +505,6 @@ class _Comparison:
         read = {line for row in host.rows for line in row} | {line for _, line in host.memory}
         values = side.host()
         return {line: self._in_force(values[line]) for line in read}
-
-
-def _always(hyper: Numbers, _: int) -> Numbers:
-    """The same hyper-parameters in each step."""
-    return hyper
 
 
 def _renamed(value: Expr) -> Expr:

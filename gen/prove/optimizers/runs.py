@@ -32,7 +32,7 @@ SEED = 5
 
 def run(
     program: Program,
-    hyper: Mapping[str, float],
+    hyper: Callable[[int], Mapping[str, float]],
     gradient: Callable[[Any], Any],
     start: float,
     steps: int,
@@ -41,7 +41,7 @@ def run(
 
     Args:
         program: without loops.
-        hyper: its hyper-parameters.
+        hyper: its hyper-parameters in a step, by its number from 1.
         gradient: at a point, `(1,)`.
         start: the point at the beginning.
         steps: how many.
@@ -49,11 +49,17 @@ def run(
     Yields:
         The arrays by name, before the first step and after each.
     """
-    machine = Interpreter(quiet(program), dict(hyper), [np.full(1, float(start))])
+    machine = Interpreter(quiet(program), dict(hyper(1)), [np.full(1, float(start))])
     yield _arrays(machine)
-    for _ in range(steps):
+    for number in range(1, steps + 1):
+        machine.hyper = dict(hyper(number))
         _step(machine, gradient)
         yield _arrays(machine)
+
+
+def always(hyper: Mapping[str, float]) -> Callable[[int], Mapping[str, float]]:
+    """The same hyper-parameters in each step."""
+    return lambda _: hyper
 
 
 def after_a_step(
@@ -147,6 +153,36 @@ def part_in(ours: Iterable[Any], theirs: Iterable[Any]) -> int:
         if abs(left - right).max() > APART * max(1.0, abs(right).max()):
             return number
     return 0
+
+
+def come_together(
+    ours: Program,
+    theirs: Program,
+    hyper: Callable[[int], Mapping[str, float]],
+    other: Mapping[str, float],
+    mapped: Callable[[Numbers, int], Numbers],
+) -> bool:
+    """Whether a step of both from where ours is takes them to one place, as its number grows.
+
+    Args:
+        ours: is run from its start, with a gradient of 1.
+        theirs: takes a step beside a late one of it.
+        hyper: of ours in a step, by its number from 1.
+        other: the hyper-parameters of theirs.
+        mapped: from our point and state before a step, and its number, to theirs.
+
+    Returns:
+        Whether they differ by less and less of what the step moves; also where it is not finite.
+    """
+    arrays = [*run(ours, hyper, np.ones_like, 1.0, MANY)]
+    gaps = []
+    for number in (FEW, MANY):
+        before = mapped(arrays[number - 1], number)
+        after = after_a_step(theirs, other, before, 1.0, number)
+        ends = mapped(arrays[number], number + 1)
+        moved = max(abs(after[name] - before[name]) for name in before) or 1.0
+        gaps.append(max(abs(after[name] - ends[name]) for name in before) / moved)
+    return is_near(*gaps) or not np.isfinite(gaps).all()
 
 
 def settings_of_both(ours: Program, theirs: Program) -> Iterator[tuple[Numbers, Numbers]]:

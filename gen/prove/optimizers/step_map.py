@@ -21,7 +21,7 @@ from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, wr
 from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import JUMPS
-from hamilforge.gen.prove.optimizers.runs import FEW, MANY, is_near, quick, run
+from hamilforge.gen.prove.optimizers.runs import FEW, MANY, always, is_near, quick, run
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
@@ -276,7 +276,7 @@ def _compare_with_runs(part: StepMap, added: sp.Matrix, start: Mapping[str, sp.S
     hyper = quick(program, {symbol.name for symbol in part.fixed})
     numbers = at_numbers(part.hyper, hyper)
     with np.errstate(all="ignore"):
-        arrays = [*run(program, hyper, lambda x: GENTLE * x, 1.0, MANY)]
+        arrays = [*run(program, always(hyper), lambda x: GENTLE * x, 1.0, MANY)]
     errors = []
     for before, after in ((arrays[count - 1], arrays[count]) for count in (FEW, MANY)):
         known = {**numbers, **{start[name]: value for name, value in before.items()}}

@@ -18,7 +18,7 @@ from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, tidy, written
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided, pieces
-from hamilforge.gen.prove.optimizers.runs import FEW, MANY, is_near, quick, run
+from hamilforge.gen.prove.optimizers.runs import FEW, MANY, always, is_near, quick, run
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, short, upright, z
 from hamilforge.gen.prove.optimizers.symbolic_steps import at_numbers, weight_decay
 from hamilforge.gen.prove.optimizers.vanishing import how_zero
@@ -86,7 +86,8 @@ def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None
         expected = float(rate.subs({**numbers, gradient: slope}))
         with np.errstate(all="ignore"):
             points = [
-                arrays["x"] for arrays in run(program, hyper, partial(_always, slope), 0, MANY)
+                arrays["x"]
+                for arrays in run(program, always(hyper), partial(_always, slope), 0, MANY)
             ]
         few, many = (points[count - 1] - points[count] for count in (FEW, MANY))
         size = abs(expected) or abs(few) or 1.0
