@@ -4,8 +4,9 @@
     s_new = s_scale * (g - m_new)**2 + beta2 * s + eps
     x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * s_new)))
 
-Typed as an update. Stable on lambda q^2/2 for lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 -
-beta1)).
+Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+beta1)*(r + eps)/(lr*(1 - beta1)), r = sqrt((1 - beta2)*(lambda*theta - lambda*theta*(1 - beta1)
+- beta1*m)**2 + eps + beta2*s).
 
 Reference: J. Zhuang, T. Tang, Y. Ding, S. Tatikonda, N. Dvornek, X. Papademetris and J. Duncan,
 AdaBelief optimizer, arXiv:2010.07468

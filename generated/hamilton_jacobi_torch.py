@@ -13,8 +13,8 @@
     solution:
     x_new = x_state
 
-Typed as an update. Of the step inside a loop: Stable on lambda q^2/2 for lambda < 2/eta -
-1/gamma_k near the defaults.
+Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2, without weight decay,
+for lambda < 2/eta - 1/gamma_k near the defaults.
 
 Reference: P. Chaudhari et al., Deep relaxation: partial differential equations for optimizing
 deep neural networks, Res. Math. Sci. 5 (2018)

@@ -8,8 +8,9 @@
     v_new = v_scale * (g * g * sign(v - g * g)) + v
     x_new = x - lr * (m_new / (sqrt(v_new) + eps))
 
-Typed as an update. Stable on lambda q^2/2 for lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 -
-beta1)).
+Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+beta1)*(s + eps)/(lr*(1 - beta1)), s = sqrt(v + lambda**2*theta**2*(-1 + beta2)*sign(v -
+lambda**2*theta**2)).
 
 Reference: M. Zaheer, S. Reddi, D. Sachan, S. Kale and S. Kumar, Adaptive methods for nonconvex
 optimization, NeurIPS 2018

@@ -36,6 +36,22 @@ class Coordinate(sp.Symbol):
         return sp.Symbol.__new__(cls, name, real=True)
 
 
+class Letter(sp.Symbol):
+    """A number of a proof, which no parameter is, whatever its name."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, positive: bool = True, **_: object) -> Letter:
+        """A positive symbol, or a real one."""
+        sign = {"positive": True} if positive else {"real": True}
+        return sp.Symbol.__new__(cls, name, **sign)
+
+    @classmethod
+    def class_key(cls) -> Any:
+        """It is ordered as any symbol."""
+        return sp.Symbol.class_key()
+
+
 class Total(sp.Function):
     """The sum over all coordinates; factors that do not depend on the coordinate stand outside."""
 
@@ -439,6 +455,19 @@ def tidy_scalars(expr: Expr) -> Expr:
     return expr.func(*(tidy_scalars(arg) for arg in expr.args))
 
 
-def written(expr: Expr) -> str:
-    """A scalar as people write it: ``1 - gamma*h``, sums over coordinates as ``sum``."""
+#: What functions are called that SymPy calls otherwise.
+_CALLED = {"Total": "sum", "Abs": "abs", "Max": "max", "Min": "min"}
+
+
+def written(expr: Expr, taken: Collection[str] = ()) -> str:
+    """A scalar as people write it: ``1 - gamma*h``, sums over coordinates as ``sum``.
+
+    Args:
+        expr: any.
+        taken: names of parameters; letters of these names are written ``z_``.
+    """
+    letters = (letter for letter in expr.atoms(Letter) if letter.name in taken)
+    expr = expr.xreplace(
+        {letter: sp.Symbol(f"{letter.name}_", positive=True) for letter in letters}
+    )
     return str(sp.sstr(expr, order="rev-lex")).replace("Total(", "sum(")

@@ -53,6 +53,7 @@ class Finding:
         why: why there is no value, if there is none.
         exact: the value as an exact text, if it is known in one.
         brief: what is shown to readers where the value is a long text.
+        where: what letters in it stand for.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Finding:
     why: str = ""
     exact: str = ""
     brief: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Report:
                 properties[f"{finding.name}_why"] = finding.why
             if finding.exact:
                 properties[f"{finding.name}_exact"] = finding.exact
+            if finding.where:
+                properties[f"{finding.name}_where"] = finding.where
         return {
             "name": self.name,
             "kind": self.kind,
@@ -154,6 +158,8 @@ class Report:
         for finding in self.findings:
             value = shown(finding)
             lines.append(f"  {finding.name:<{width}}  {value}")
+            if finding.where:
+                lines.append(f"  {'':<{width}}    where {finding.where}")
             lines.append(f"  {'':<{width}}    by {finding.evidence}")
             lines.append(f"  {'':<{width}}    for {finding.reach}")
         for note in self.notes:
@@ -192,11 +198,16 @@ class Report:
             )
         elif form is not None and "defect" in known:
             parts.append(f"Not conformal symplectic: {known['defect'].value}.")
-        if "stability_limit" in known and known["stability_limit"].value:
-            parts.append(f"Stable on lambda q^2/2 for {known['stability_limit'].value}.")
+        parabola, without = "lambda q^2/2", ""
+        if "origin" in known:  # what rules alone have
+            parabola, without = "lambda theta^2/2", ", without weight decay,"
+        limit = known.get("stability_limit")
+        if limit is not None and limit.value:
+            where = f", {limit.where}" if limit.where else ""
+            parts.append(f"Stable on {parabola}{without} for {limit.value}{where}.")
         if variance is not None and isinstance(variance.value, dict):
             texts = "; ".join(f"{name}: {text}" for name, text in variance.value.items())
-            parts.append(f"With it, variances on lambda q^2/2 tend to {texts}.")
+            parts.append(f"With it, variances on {parabola} tend to {texts}.")
         return " ".join(parts)
 
 

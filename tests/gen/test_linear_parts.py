@@ -319,6 +319,42 @@ def test_rules_of_ones_own(case: str, tmp_path: Path) -> None:
             assert report.finding(name).why
 
 
+#: What a rule's card says whose average forgets by a hyper-parameter of some name.
+NAMED = {
+    "b": {
+        "spectrum": "(-1 - 10*s + 10*lambda*lr)/(1 + 10*s) + z",
+        "stability_limit": "lambda < (1/5 + 2*s)/lr",
+        "stability_limit_where": "s = sqrt(lambda**2*theta**2*(1 - b) + b*v)",
+        "effective_lr": "10*g*lr/(1 + 10*g)",
+    },
+    "z": {
+        "spectrum": "(-1 - 10*s + 10*lambda*lr)/(1 + 10*s) + z_",
+        "stability_limit": "lambda < (1/5 + 2*s)/lr",
+    },
+    "s": {
+        "spectrum": "(-1 - 10*r + 10*lambda*lr)/(1 + 10*r) + z",
+        "stability_limit": "lambda < (1/5 + 2*r)/lr",
+        "stability_limit_where": "r = sqrt(s*v + lambda**2*theta**2*(1 - s))",
+    },
+    "g": {"effective_lr": "10*g_*lr/(1 + 10*g_)"},
+    "theta": {"stability_limit_where": "s = sqrt(theta*v + lambda**2*theta_**2*(1 - theta))"},
+    "g1": {
+        "first_steps": {
+            "1": "-g1_*lr/(1/10 + g1_*sqrt(1 - g1))",
+            "2": "-g2*lr/(1/10 + sqrt(1 - g1)*sqrt(g2**2 + g1*g1_**2))",
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_letters_of_a_card_are_no_hyper_parameters(name: str, tmp_path: Path) -> None:
+    assign = [f"v = {name}*v + (1 - {name})*grad(w)**2", "w = w - lr*grad(w)/(sqrt(v) + 1/10)"]
+    report = pipeline.check(rule(tmp_path, assign, ["w", "v"], **{name: (0.5, "unit-interval")}))
+    properties = report.to_dict()["properties"]
+    assert {key: properties[key] for key in NAMED[name]} == NAMED[name]
+
+
 def test_what_a_limit_is_fixed_at_is_said() -> None:
     report = pipeline.check(catalogue.load("adagrad", ("optimizer",)))
     assert "lr_decay = 0" in report.finding("spectrum").reach

@@ -11,13 +11,13 @@ from functools import partial
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.derive.calculus import Expr, written
+from hamilforge.gen.derive.calculus import Expr, Letter, written
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.symbolic_steps import LARGE, SymbolicSteps, decay
 
 #: Points before the first and the second step, and the gradients there.
-THETA, G = sp.symbols("theta0 theta1", positive=True), sp.symbols("g1 g2", positive=True)
+THETA, G = (tuple(map(Letter, names)) for names in (("theta0", "theta1"), ("g1", "g2")))
 
 
 def first_steps(program: Program) -> dict[str, str]:
@@ -41,12 +41,12 @@ def first_steps(program: Program) -> dict[str, str]:
     texts = {}
     for number, (theta, g) in enumerate(zip(THETA, G, strict=True)):
         steps.arrays["x"] = theta
-        steps.loss = sp.Symbol(f"{LOSS}{number + 1}", positive=True)
+        steps.loss = Letter(f"{LOSS}{number + 1}")
         steps.step(partial(_without, g, l2), preparation)
         moved = steps.arrays["x"] - theta
         if moved.has(sp.zoo, sp.nan, sp.oo):
             raise NotDerivableError(f"step {number + 1} has no value")
-        texts[str(number + 1)] = _text(_settled(moved))
+        texts[str(number + 1)] = written(_settled(moved), steps.hyper)
     return texts
 
 
@@ -62,11 +62,3 @@ def _settled(expr: Expr) -> Expr:
         forms.append(sp.factor_terms(sp.cancel(sp.together(expr))))
         forms.append(sp.factor(forms[-1]))
     return min(forms, key=lambda form: (sp.count_ops(form), len(str(form))))
-
-
-def _text(expr: Expr) -> str:
-    """As the expression language writes it."""
-    text = written(expr)
-    for name, own in (("Abs(", "abs("), ("Max(", "max("), ("Min(", "min(")):
-        text = text.replace(name, own)
-    return text

@@ -32,7 +32,7 @@ from hamilforge.gen.program.optimizers.programs import (
 )
 from hamilforge.gen.prove.optimizers.choices import JUMPS
 from hamilforge.gen.prove.optimizers.runs import (
-    MANY,
+    SOME,
     Numbers,
     always,
     come_together,
@@ -355,7 +355,7 @@ class _Comparison:
 
         at = {name: float(value) for name, value in known.items()}
         ours, theirs = self._ours.program, self._theirs.program
-        return 0 if come_together(ours, theirs, hyper, at, mapped) else MANY
+        return 0 if come_together(ours, theirs, hyper, at, mapped) else SOME
 
     def _first_of(self, differences: Mapping[str, Expr]) -> str:
         """The first difference that is not zero, as its reader calls what is in it."""

@@ -176,10 +176,8 @@ def _first_steps(derivation: RuleDerivation) -> Finding:
 
 def _spectrum(derivation: RuleDerivation) -> Finding:
     part = step_map(derivation.program)
-    letters = ", ".join(map(str, part.letters))
     reach = _PARABOLA + at_defaults(part.fixed)
-    reach += f"; {letters} for what is under roots and bounds" if letters else ""
-    return Finding("spectrum", spectrum(part), _STEP, reach)
+    return Finding("spectrum", spectrum(part), _STEP, reach, where=part.where)
 
 
 def _stability(derivation: RuleDerivation) -> Finding:
@@ -189,7 +187,8 @@ def _stability(derivation: RuleDerivation) -> Finding:
     if not is_formula:
         reach += ", at the defaults"
         reach += f" and {', '.join(map(str, part.letters))} = 1" if part.letters else ""
-    return Finding("stability_limit", text, "the eigenvalues of a step", reach, why)
+    where = part.where if is_formula else ""
+    return Finding("stability_limit", text, "the eigenvalues of a step", reach, why, where=where)
 
 
 def _effective_lr(derivation: RuleDerivation) -> Finding:

@@ -22,9 +22,9 @@ from hamilforge.gen.prove.optimizers.settings import Settings
 Numbers = dict[str, float]
 #: How many drawn settings are tried, and how far from each other points are that are apart.
 DRAWN, APART = 4, 1e-8
-#: How many steps of a run are few and many, and a rate of forgetting with which they are.  Errors
-#: are up to a share of what they are errors of after many, or have fallen so many times.
-FEW, MANY, FORGETS = 100, 1600, 0.8
+#: How many steps of a run are few, some and many, and a rate of forgetting with which they are.
+#: Errors are up to a share of what they are errors of after many, or have fallen so many times.
+FEW, SOME, MANY, FORGETS = 100, 400, 1600, 0.8
 ALIKE, FALLS = 1e-3, 3.0
 #: Of point and arrays at the beginning.
 SEED = 5
@@ -34,22 +34,22 @@ def run(
     program: Program,
     hyper: Callable[[int], Mapping[str, float]],
     gradient: Callable[[Any], Any],
-    start: float,
+    start: Any,
     steps: int,
-) -> Iterator[Numbers]:
-    """Point and state of a run in one dimension, without noise.
+) -> Iterator[dict[str, Any]]:
+    """Points and states of runs in one dimension, side by side, without noise.
 
     Args:
-        program: without loops.
+        program: without loops, and without sums over entries if there are several.
         hyper: its hyper-parameters in a step, by its number from 1.
-        gradient: at a point, `(1,)`.
-        start: the point at the beginning.
+        gradient: at the points, `(runs,)`.
+        start: the points at the beginning, `(runs,)`.
         steps: how many.
 
     Yields:
         The arrays by name, before the first step and after each.
     """
-    machine = Interpreter(quiet(program), dict(hyper(1)), [np.full(1, float(start))])
+    machine = Interpreter(quiet(program), dict(hyper(1)), [np.array(start, float)])
     yield _arrays(machine)
     for number in range(1, steps + 1):
         machine.hyper = dict(hyper(number))
@@ -81,7 +81,7 @@ def after_a_step(
     machine.skip(number - 1)
     machine.states = {name: [np.full(1, arrays[name])] for name in program.states}
     _step(machine, lambda x: np.full_like(x, slope))
-    return _arrays(machine)
+    return alone(_arrays(machine))
 
 
 def _step(machine: Interpreter, gradient: Callable[[Any], Any]) -> None:
@@ -90,9 +90,14 @@ def _step(machine: Interpreter, gradient: Callable[[Any], Any]) -> None:
         machine.step([gradient(machine.x[0])])
 
 
-def _arrays(machine: Interpreter) -> Numbers:
-    """Point and state in one dimension, by name."""
-    return {name: float(array[0][0]) for name, array in {"x": machine.x, **machine.states}.items()}
+def _arrays(machine: Interpreter) -> dict[str, Any]:
+    """Point and state by name."""
+    return {name: array for name, (array,) in {"x": machine.x, **machine.states}.items()}
+
+
+def alone(arrays: Mapping[str, Any]) -> Numbers:
+    """The arrays of one run as numbers."""
+    return {name: float(array[0]) for name, array in arrays.items()}
 
 
 def quick(program: Program, fixed: Collection[str]) -> Numbers:
@@ -174,9 +179,9 @@ def come_together(
     Returns:
         Whether they differ by less and less of what the step moves; also where it is not finite.
     """
-    arrays = [*run(ours, hyper, np.ones_like, 1.0, MANY)]
+    arrays = [*map(alone, run(ours, hyper, np.ones_like, [1.0], SOME))]
     gaps = []
-    for number in (FEW, MANY):
+    for number in (FEW, SOME):
         before = mapped(arrays[number - 1], number)
         after = after_a_step(theirs, other, before, 1.0, number)
         ends = mapped(arrays[number], number + 1)

@@ -57,7 +57,7 @@ class _Drawn(FrozenSteps):
     def written(self, value: Expr) -> str:
         """A result as people write it."""
         usual = {**self.known, curvature: SMALL}
-        return written(upright(self._decays.written_out(value), usual))
+        return written(upright(self._decays.written_out(value), usual), self.hyper)
 
 
 class _Decays:

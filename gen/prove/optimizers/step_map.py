@@ -17,11 +17,11 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.memory import remembered
-from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, Letter, derivative, tidy, written
 from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import JUMPS
-from hamilforge.gen.prove.optimizers.runs import FEW, MANY, always, is_near, quick, run
+from hamilforge.gen.prove.optimizers.runs import FEW, MANY, alone, always, is_near, quick, run
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
@@ -31,11 +31,14 @@ from hamilforge.gen.prove.optimizers.symbolic_steps import (
     number,
 )
 
-curvature = sp.Symbol("lambda", positive=True)
+curvature = Letter("lambda")
+#: The point, where a formula depends on it.
+POINT = Letter("theta", positive=False)
 #: The variable of the characteristic polynomial.
-z = sp.Symbol("z", positive=True)
-#: Letters in the place of roots, in the order in which they are taken.
-LETTERS = "s", "r", "u", "w"
+z = Letter("z")
+#: How many roots are replaced by letters, and what these are called, by what is not taken.
+MOST = 4
+LETTERS = "s", "r", "u", "w", *(f"s{number}" for number in range(1000))
 
 
 #: A curvature at which steps go on for long.
@@ -69,7 +72,7 @@ class FrozenSteps(SymbolicSteps):
         if program.own_decay:
             self.hyper["weight_decay"] = sp.Integer(0)
         names = ("x", *program.states)
-        self.start = {name: sp.Symbol(f"{name}__", real=True) for name in names}
+        self.start = {name: start_of(name) for name in names}
         self.arrays = dict(self.start)
         functions: dict[str, Any] = dict(self.algebra.functions)
         functions |= {name: partial(self._extreme, name) for name in ("max", "min")}
@@ -92,9 +95,10 @@ class FrozenSteps(SymbolicSteps):
         for letter, known in self.letters.items():
             if known == value:
                 return letter
-        if len(self.letters) == len(LETTERS):
-            raise NotDerivableError(f"a step has more than {len(LETTERS)} roots and bounds")
-        letter = sp.Symbol(LETTERS[len(self.letters)], positive=True)
+        if len(self.letters) == MOST:
+            raise NotDerivableError(f"a step has more than {MOST} roots and bounds")
+        taken = {*self.hyper, *self.program.states, *(letter.name for letter in self.letters)}
+        letter = Letter(next(name for name in LETTERS if name not in taken))
         self.letters[letter] = value
         return letter
 
@@ -235,6 +239,23 @@ class StepMap:
         """The defaults, and letters of 1."""
         return {**self.defaults, **dict.fromkeys(self.letters, sp.Integer(1))}
 
+    @property
+    def where(self) -> str:
+        """What the letters stand for, by the arrays before a step and the point theta."""
+        names: dict[Expr, Expr] = {start_of(k): sp.Symbol(k) for k in self.program.states}
+        names[start_of("x")] = POINT
+        values = {letter: value.xreplace(names) for letter, value in self.letters.items()}
+        return ", ".join(f"{self.text(s)} = {self.text(short(v))}" for s, v in values.items())
+
+    def text(self, expr: Expr) -> str:
+        """A formula on the card of the rule."""
+        return written(expr, self.hyper)
+
+
+def start_of(array: str) -> sp.Symbol:
+    """What an array is before a step."""
+    return sp.Symbol(f"{array}__", real=True)
+
 
 def short(expr: Expr) -> Expr:
     """An expression as people write it, where that is quick."""
@@ -276,7 +297,7 @@ def _compare_with_runs(part: StepMap, added: sp.Matrix, start: Mapping[str, sp.S
     hyper = quick(program, {symbol.name for symbol in part.fixed})
     numbers = at_numbers(part.hyper, hyper)
     with np.errstate(all="ignore"):
-        arrays = [*run(program, always(hyper), lambda x: GENTLE * x, 1.0, MANY)]
+        arrays = [*map(alone, run(program, always(hyper), lambda x: GENTLE * x, [1.0], MANY))]
     errors = []
     for before, after in ((arrays[count - 1], arrays[count]) for count in (FEW, MANY)):
         known = {**numbers, **{start[name]: value for name, value in before.items()}}
@@ -370,7 +391,7 @@ def linear_part(
 
 def spectrum(part: StepMap) -> str:
     """The characteristic polynomial as text."""
-    return written(part.polynomial)
+    return part.text(part.polynomial)
 
 
 def at_defaults(fixed: Mapping[sp.Symbol, Expr]) -> str:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Set
-from functools import partial
-from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.derive.calculus import Expr, tidy, written
+from hamilforge.gen.derive.calculus import Expr, Letter, tidy, written
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided, pieces
 from hamilforge.gen.prove.optimizers.runs import FEW, MANY, always, is_near, quick, run
@@ -24,7 +22,7 @@ from hamilforge.gen.prove.optimizers.symbolic_steps import at_numbers, weight_de
 from hamilforge.gen.prove.optimizers.vanishing import how_zero
 
 #: The constant gradient.
-gradient = sp.Symbol("g", positive=True)
+gradient = Letter("g")
 #: Gradients of runs beside a formula.
 SLOPES = 0.7, 7.0
 #: How far from a place it is seen whether steps come nearer.
@@ -67,8 +65,9 @@ def effective_rate(program: Program) -> tuple[str, str, Mapping[sp.Symbol, Expr]
     for unit, size_of in units:
         ratio = sp.simplify(-rate / size_of)
         if not ratio.has(gradient):
-            return written(upright(tidy(ratio), steps.known)), unit, steps.fixed
-    return written(upright(tidy(sp.simplify(-rate)), steps.known)), "1", steps.fixed
+            return written(upright(tidy(ratio), steps.known), steps.hyper), unit, steps.fixed
+    rate = upright(tidy(sp.simplify(-rate)), steps.known)
+    return written(rate, steps.hyper), "1", steps.fixed
 
 
 def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None:
@@ -82,22 +81,16 @@ def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None
         raise NotDerivableError("where its arrays settle is not known")
     hyper = quick(program, {symbol.name for symbol in steps.fixed})
     numbers = at_numbers(steps.hyper, hyper)
-    for slope in SLOPES:
+    slopes = np.array(SLOPES)
+    with np.errstate(all="ignore"):
+        runs = run(program, always(hyper), lambda _: slopes, np.zeros(len(SLOPES)), MANY)
+        points = [arrays["x"] for arrays in runs]
+    displacements = ([*points[count - 1] - points[count]] for count in (FEW, MANY))
+    for slope, few, many in zip(SLOPES, *displacements, strict=True):
         expected = float(rate.subs({**numbers, gradient: slope}))
-        with np.errstate(all="ignore"):
-            points = [
-                arrays["x"]
-                for arrays in run(program, always(hyper), partial(_always, slope), 0, MANY)
-            ]
-        few, many = (points[count - 1] - points[count] for count in (FEW, MANY))
         size = abs(expected) or abs(few) or 1.0
         if not is_near(abs(few - expected) / size, abs(many - expected) / size):
             raise NotDerivableError("displacements of a run do not come to what is derived")
-
-
-def _always(slope: float, point: Any) -> Any:
-    """A constant gradient."""
-    return np.full_like(point, slope)
 
 
 def _is_linear(program: Program, needed: Set[str]) -> bool:
@@ -226,14 +219,14 @@ def effective_decay(program: Program) -> tuple[dict[str, str], Mapping[sp.Symbol
     if matrix.shape[0] > 2:
         raise NotDerivableError("a polynomial of a degree above two")
     polynomial = matrix.charpoly(z).as_expr(z)
-    texts = [written(short(root)) for root in sp.roots(polynomial, z)]
+    texts = [written(short(root), steps.hyper) for root in sp.roots(polynomial, z)]
     if max(map(len, texts)) <= LONGEST:
         return {str(place): text for place, text in enumerate(sorted(texts), 1)}, steps.fixed
     numbers = steps.known | {weight_decay: sp.Rational(dict(program.options)["weight_decay"])}
     rate = float(numbers[steps.hyper["lr"]])
     values = sorted(np.roots([float(c) for c in sp.Poly(polynomial.subs(numbers), z).all_coeffs()]))
     described = {
-        "polynomial": written(sp.collect(sp.expand(polynomial), z)),
+        "polynomial": written(sp.collect(sp.expand(polynomial), z), steps.hyper),
         "at the defaults": " and ".join(f"{value:.8g}" for value in values),
         "as rates": " and ".join(f"{(1 - value) / rate:.6g}" for value in values),
     }

@@ -16,12 +16,17 @@ from hamilforge.gen.derive.calculus import Expr, tidy, written
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import decided
 from hamilforge.gen.prove.optimizers.runs import after_a_step, quick
-from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, without_letters
+from hamilforge.gen.prove.optimizers.step_map import (
+    POINT,
+    FrozenSteps,
+    linear_part,
+    without_letters,
+)
 from hamilforge.gen.prove.optimizers.symbolic_steps import at_numbers
 
 _slope = sp.Symbol("slope__", real=True)
 #: Where the point is looked at, and by how much a step that rests may be off.
-POINT, OFF = 1.3, 1e-9
+PLACE, OFF = 1.3, 1e-9
 #: What is added to the gradient at rest, to see whether it matters.
 GRADIENTS = 1.0, -1.0, 30.0, -30.0
 #: Steps that are looked at one by one, where the rate fades: they rest at the same place.
@@ -55,10 +60,12 @@ def resting(program: Program) -> tuple[str, Rest]:
         if any(value.free_symbols & {*steps.letters} for value in rest.equations.values()):
             return None
         _compare_with_steps(steps, rest)
-        theta = {steps.start["x"]: sp.Symbol("theta", real=True)}
+        theta = {steps.start["x"]: POINT}
         names = {symbol: name for name, symbol in steps.start.items()} | {_slope: "grad J(theta)"}
         values = {names[s]: tidy(value).xreplace(theta) for s, value in rest.equations.items()}
-        return ", ".join(f"{name} = {written(value)}" for name, value in values.items()), rest
+        return ", ".join(
+            f"{name} = {written(value, steps.hyper)}" for name, value in values.items()
+        ), rest
 
     return without_letters(program, found)
 
@@ -90,7 +97,7 @@ def _compare_with_steps(steps: FrozenSteps, rest: Rest) -> None:
         raise NotDerivableError("where a step rests depends on arrays that it leaves as they are")
     hyper = quick(steps.program, {symbol.name for symbol in rest.fixed})
     numbers = at_numbers(steps.hyper, hyper)
-    numbers |= dict.fromkeys(steps.start.values(), 1.0) | {steps.start["x"]: POINT}
+    numbers |= dict.fromkeys(steps.start.values(), 1.0) | {steps.start["x"]: PLACE}
     values = {s: float(value.subs(numbers)) for s, value in rest.equations.items()}
     arrays = {name: values.get(s, float(numbers[s])) for name, s in steps.start.items()}
     for number in STEPS:
@@ -98,7 +105,7 @@ def _compare_with_steps(steps: FrozenSteps, rest: Rest) -> None:
             after_a_step(steps.program, hyper, arrays, values[_slope] + more, number)
             for more in (0, *GRADIENTS)
         )
-        if abs(at_rest["x"] - POINT) > OFF:
+        if abs(at_rest["x"] - PLACE) > OFF:
             raise NotDerivableError("what a step leaves in place changes from step to step")
         if all(other == at_rest for other in others):
             raise NotDerivableError("at the defaults no gradient moves the point")

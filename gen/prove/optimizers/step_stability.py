@@ -16,7 +16,7 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.derive.calculus import Expr, tidy, written
+from hamilforge.gen.derive.calculus import Expr, tidy
 from hamilforge.gen.prove.optimizers.settings import Settings
 from hamilforge.gen.prove.optimizers.stability import ON_NUMPY
 from hamilforge.gen.prove.optimizers.step_map import StepMap, curvature, upright, z
@@ -56,7 +56,7 @@ def stability(part: StepMap) -> tuple[str | None, bool, str]:
                 continue
             for points, where in ((_drawn(part), ""), (_near(part), " near the defaults")):
                 if _binds(part, bound, points):
-                    text = written(upright(tidy(bound), part.usual))
+                    text = part.text(upright(tidy(bound), part.usual))
                     return f"lambda < {text}{where}", True, ""
     return " or ".join(_text(*ends) for ends in stable), False, ""
 
