@@ -29,7 +29,7 @@ from hamilforge.gen.prove.optimizers.commutators import (
 )
 from hamilforge.gen.prove.optimizers.words import in_field, letters_moved, word_order
 from hamilforge.gen.prove.series import FLOATS
-from tests.samples import sampled
+from tests.samples import diagonal, sampled
 
 EXPECTED = tomllib.loads((Path(__file__).parents[1] / "expected" / "commutators.toml").read_text())
 #: Friction with noise is friction alone here: brackets of flows are of those without noise.
@@ -120,8 +120,7 @@ def evaluated(text, degree, matrices):
     return eval(formula, {**matrices, "bracket": lambda x, y: x * y - y * x})
 
 
-@pytest.mark.parametrize("name", OF_FLOWS)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("name", "seed"), diagonal(OF_FLOWS, [0, 1]))
 def test_one_step_of_a_linear_system_errs_by_the_printed_commutator(reports, name, seed):
     report = reports[name]
     with mpmath.workdps(60):
@@ -160,7 +159,7 @@ def power_series(matrix, coefficient, length):
     return result
 
 
-@pytest.mark.parametrize("name", OF_LETTERS)
+@pytest.mark.parametrize("name", sampled(OF_LETTERS, every=2))
 def test_the_logarithm_of_nilpotent_matrices_is_the_sum_and_the_commutator_exactly(name):
     """Products of more than p + 1 strictly triangular matrices of p + 2 rows vanish."""
     scheme = scheme_of(name)

@@ -26,6 +26,7 @@ from hamilforge.gen.prove.optimizers.step_rest import resting
 from hamilforge.gen.prove.optimizers.step_stability import stability, stable_intervals
 from tests.interpreted import program_of
 from tests.optimizers import ASSIGNED
+from tests.samples import sampled
 
 HEAD = 'kind = "optimizer"\nname = "{name}"\ntitle = "Mine"\nreference = "-"\n'
 EXPECTED = tomllib.loads(
@@ -75,7 +76,7 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", sampled(RULES, every=2))
 def test_the_rate_of_a_card_is_that_of_a_run(name: str) -> None:
     """What is left falls as 1/n or faster; of a rate that fades to 0 as any power."""
     program = program_of(name)
@@ -411,7 +412,7 @@ def test_some_drawn_steps_have_two_intervals() -> None:
     assert counts >= {0, 1, 2}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", sampled(SEEDS, every=3))
 def test_intervals_are_where_no_eigenvalue_is_outside(seed: int) -> None:
     part = drawn_map(seed)
     intervals = stable_intervals(part, {})

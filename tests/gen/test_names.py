@@ -185,7 +185,7 @@ def compared(declaration, values):
     return module
 
 
-@pytest.mark.parametrize("batch", sampled(range(-(-len(HYPER) // 12)), every=16))
+@pytest.mark.parametrize("batch", sampled(range(-(-len(HYPER) // 12)), every=32))
 def test_hyper_parameters_of_optimizers(declared, batch):
     names = HYPER[12 * batch : 12 * batch + 12]
     path = optimizer(declared, names, "weights" if "weights" not in names else "v")
@@ -200,7 +200,7 @@ def test_names_of_loops_in_optimizers_without_one(declared):
     compared(catalogue.load(optimizer(declared, names)), tuple(np.linspace(0.1, 0.9, len(names))))
 
 
-@pytest.mark.parametrize("batch", sampled(range(-(-len(HYPER) // 12)), every=16))
+@pytest.mark.parametrize("batch", sampled(range(-(-len(HYPER) // 12)), every=32))
 def test_hyper_parameters_of_rules(declared, batch):
     names = HYPER[12 * batch : 12 * batch + 12]
     rate = " + ".join(f"{k + 1}*{name}" for k, name in enumerate(names))

@@ -122,7 +122,7 @@ def compiled_step(name):
     return step
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", sampled(OPTIMIZERS, every=2))
 def test_compiled_steps_scale_the_symplectic_form_where_it_is_proved(name):
     """The Jacobian by differences of fourth order; the form to 1e-9, at two points."""
     report = pipeline.check(catalogue.load(name, ("optimizer",)))

@@ -25,6 +25,7 @@ from hamilforge.gen.tableau.modified import modified_equation
 from hamilforge.gen.tableau.pair import is_symplectic_pair
 from hamilforge.gen.tableau.stages import Stages
 from hamilforge.gen.tableau.tableau import Tableau
+from tests.samples import sampled
 
 EXPECTED = tomllib.loads((Path(__file__).parents[1] / "expected" / "tableaux.toml").read_text())[
     "method"
@@ -223,7 +224,9 @@ def test_the_modified_equations_of_known_examples():
         assert sp.expand(energy - frequency.coeff(h, power) * (p**2 + q**2) / 2) == 0
 
 
-@pytest.mark.parametrize("name", ["euler", "rk4", "gauss2", "radau_iia2", "gill4"])
+@pytest.mark.parametrize(
+    "name", sampled(["gauss2", "rk4", "euler", "radau_iia2", "gill4"], every=2)
+)
 def test_a_step_is_the_flow_of_the_modified_equation(name):
     """The error against the modified field shrinks by the powers that its terms take away."""
     x, v = sp.symbols("x v", real=True)

@@ -150,12 +150,16 @@ def _cover(names: Any, compiled: Any) -> list[Any]:
         compiled: by type, of which of them kernels are compiled; those of all are in ``full``.
     """
     cases = []
-    for dtype in TYPES:
-        for name in names:
+    for offset, dtype in enumerate(TYPES):
+        for place, name in enumerate(names):
             rest = name not in compiled[dtype]
             marks = [pytest.mark.full] * rest
             if rest:
-                cases.append(pytest.param(name, dtype, False, id=f"{name}-{dtype}-interpreted"))
+                other = [pytest.mark.full] * ((place + offset) % 2)
+                case = pytest.param(
+                    name, dtype, False, id=f"{name}-{dtype}-interpreted", marks=other
+                )
+                cases.append(case)
             cases.append(
                 pytest.param(name, dtype, True, id=f"{name}-{dtype}-compiled", marks=marks)
             )

@@ -7,6 +7,7 @@ import hamilforge as hf
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators import adaptive_ensembles
+from tests.samples import diagonal
 
 METHODS = ("taylor", "dormand_prince54")
 #: In lanes sums of coefficients are taken in another order; orbits make more of it.
@@ -20,8 +21,7 @@ def _starts(count):
     return KEPLER + 0.1 * np.random.default_rng(1).standard_normal((count, 4))
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("span", [(0, 30), (30, 0)])
+@pytest.mark.parametrize(("span", "method"), diagonal([(0, 30), (30, 0)], METHODS))
 def test_each_is_what_it_is_alone(method, span, monkeypatch):
     monkeypatch.setattr(adaptive_ensembles, "FIRST_STRETCH", 3)  # several calls
     starts, times = _starts(9), np.linspace(*span, 12)

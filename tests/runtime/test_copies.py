@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import hamilforge as hf
+from tests.samples import sampled
 
 WAYS = {
     "pickle": lambda one: pickle.loads(pickle.dumps(one)),
@@ -82,7 +83,9 @@ def test_an_error_of_an_integration(copied: Any) -> None:
     assert again.__notes__ == ["seen"]
 
 
-@pytest.mark.parametrize("choices", [{}, {"by_stage": True}, {"activation": "x/(1 + x**2)"}])
+@pytest.mark.parametrize(
+    "choices", sampled([{}, {"by_stage": True}, {"activation": "x/(1 + x**2)"}], every=2)
+)
 def test_a_network_of_arrays(copied: Any, choices: Any) -> None:
     made = {"sizes": {"d": 2}, "backend": "numba", "memory": "checkpoint", **choices}
     network = hf.network("resnet", "rk4", 5, h=[0.1, 0.2, 0.3, 0.2, 0.2], seed=3, t0=0.5, **made)

@@ -16,6 +16,7 @@ from hamilforge.runtime.reproduce import deep_relaxation, image_sets
 from hamilforge.runtime.reproduce.deep_relaxation import EPOCHS, ERROR, VALIDATION
 from hamilforge.runtime.reproduce.image_networks import NETWORKS, allcnn
 from tests.runtime.mnist_files import mnist_arrays, write_mnist
+from tests.samples import sampled
 
 BATCH = 16
 
@@ -203,7 +204,7 @@ def small_runs(monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[deep_rel
     return deep_relaxation.runs(settings, **options)
 
 
-@pytest.mark.parametrize("method", ["ESGD", "HEAT", "H-ESGD", "HJ", "SGD"])
+@pytest.mark.parametrize("method", sampled(["ESGD", "HEAT", "H-ESGD", "HJ", "SGD"], every=2))
 def test_an_interrupted_run_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -21,7 +21,7 @@ from hamilforge.gen.prove.report import Report
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.optimizers.descent import ImplicitSteps, NoStepError
 from hamilforge.verification import verify
-from tests.samples import compiled
+from tests.samples import compiled, diagonal, sampled
 
 #: What a kernel computes is seen as well by its text as Python, but where it is said.
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -65,8 +65,7 @@ def defects(values: Any, points: Any, h: float) -> list[float]:
 
 
 @compiled
-@pytest.mark.parametrize("h", STEPS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "h"), diagonal(NAMES, STEPS))
 def test_each_step_falls_by_its_square_over_h(name: str, h: float) -> None:
     points, result = walked(name, bowl, [1.0, -2.0, 0.5], jac=bowl_slope, h=h, maxiter=30)
     assert len(points) == result.nit + 1 > 5
@@ -149,9 +148,7 @@ def test_a_line_has_a_scale_of_its_own() -> None:
     assert result.x == pytest.approx([1e8, 1e-6], rel=1e-3)
 
 
-@pytest.mark.parametrize("h", [0.1, 1.0])
-@pytest.mark.parametrize("above", [1.0, 1000.0])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "above", "h"), diagonal(NAMES, [1.0, 1000.0], [0.1, 1.0]))
 def test_a_run_ends_where_rounding_hides_the_rest(name: str, above: float, h: float) -> None:
     """Near a minimum with a value and a place that are no small numbers."""
 
@@ -226,9 +223,10 @@ def test_an_option_overrules_tol() -> None:
     assert loose.nit < tight.nit
 
 
-@pytest.mark.parametrize("h", STEPS)
-@pytest.mark.parametrize("name", BY_LINES)
-@pytest.mark.parametrize("problem", ["rosenbrock", "relu_network", "absolute", "chained_lq"])
+@pytest.mark.parametrize(
+    ("problem", "name", "h"),
+    diagonal(["rosenbrock", "relu_network", "absolute", "chained_lq"], BY_LINES, STEPS),
+)
 def test_values_never_rise(problem: str, name: str, h: float) -> None:
     loss = hf.problem(problem)
     points, _ = walked(name, loss, loss.start + 0.1, h=h, maxiter=40)
@@ -242,7 +240,7 @@ def test_values_never_rise(problem: str, name: str, h: float) -> None:
         assert abs(after - before + square / h) <= IDENTITY * size + len(points[0]) * lost
 
 
-@pytest.mark.parametrize("h", STEPS)
+@pytest.mark.parametrize("h", sampled(STEPS, every=2))
 def test_itoh_abe_finds_the_kink(h: float) -> None:
     """Steps over the kink of |x| end at e with 1/e growing by 4/h: the slopes never vanish."""
     steps, near = 1000, 200

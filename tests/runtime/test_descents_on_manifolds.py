@@ -15,6 +15,7 @@ import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.optimizers.descent import NoStepError
+from tests.samples import diagonal
 
 NAMES = catalogue.names("discrete-gradient")
 MANIFOLDS = catalogue.names("manifold")
@@ -62,9 +63,7 @@ def walked(name: str, manifold: str, fun: Any, x0: Any, **options: Any) -> tuple
 # --- what each step keeps -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("h", STEPS)
-@pytest.mark.parametrize("manifold", MANIFOLDS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("manifold", "name", "h"), diagonal(MANIFOLDS, NAMES, STEPS))
 def test_a_step_falls_by_the_square_of_its_tangent_vector_over_h(
     name: str, manifold: str, h: float
 ) -> None:

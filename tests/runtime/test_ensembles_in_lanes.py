@@ -12,6 +12,7 @@ import hamilforge as hf
 from hamilforge.gen.declare.functions import TABLE
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators import side_by_side
+from tests.samples import diagonal
 
 KEPLER = np.array([0.4, 0.0, 0.0, 2.0])
 SYSTEM = """\
@@ -43,8 +44,9 @@ def _starts(count: int, spread: float = 0.05) -> Any:
     return KEPLER + spread * np.random.default_rng(1).standard_normal((count, 4))
 
 
-@pytest.mark.parametrize("method", ["rk4", "yoshida6", "dormand_prince54"])
-@pytest.mark.parametrize("count", [2, 8, 13])
+@pytest.mark.parametrize(
+    ("method", "count"), diagonal(["rk4", "yoshida6", "dormand_prince54"], [2, 8, 13])
+)
 def test_fixed_steps_are_to_the_last_bit_those_alone(method: str, count: int) -> None:
     starts = _starts(count)
     together = hf.integrate("kepler", method, starts, (0, 3), h=0.01, every=7)

@@ -11,6 +11,7 @@ import hamilforge as hf
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators import event_roots
+from tests.samples import diagonal, sampled
 
 METHODS = ("taylor", "dormand_prince54")
 #: One tolerance of a planet's motion, so that there is one order of Taylor's method.
@@ -100,8 +101,7 @@ def line(tmp_path_factory):
 # --- all of them, once, in order ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["declared", "function"])
+@pytest.mark.parametrize(("method", "kind"), diagonal(METHODS, ["declared", "function"]))
 def test_three_zeros_in_one_step(cubic, method, kind):
     events = "zero" if kind == "declared" else lambda t, y: y[0]
     solution = hf.integrate(cubic, method, t_span=(-8, 10), events=events)
@@ -112,8 +112,7 @@ def test_three_zeros_in_one_step(cubic, method, kind):
     assert abs(solution.y_events[0]).max() < 1e-11
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["declared", "functions"])
+@pytest.mark.parametrize(("method", "kind"), diagonal(METHODS, ["declared", "functions"]))
 def test_what_scipy_finds(planet, method, kind):
     functions = [function for _, function in LOOKED_FOR.values()]
     events = tuple(LOOKED_FOR) if kind == "declared" else functions
@@ -131,7 +130,7 @@ def test_what_scipy_finds(planet, method, kind):
         assert states.shape == (len(times), 4)
 
 
-@pytest.mark.parametrize("method", OTHERS)
+@pytest.mark.parametrize("method", sampled(OTHERS, every=2))
 def test_methods_whose_stages_allow_no_curve(planet, method):
     curved = hf.integrate(planet, "taylor", t_span=(0, 7), events=("ring", "ray"), **FINE)
     other = hf.integrate(planet, method, t_span=(0, 7), events=("ring", "ray"), **FINE)
@@ -203,8 +202,7 @@ def circle(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["declared", "functions"])
+@pytest.mark.parametrize(("method", "kind"), diagonal(METHODS, ["declared", "functions"]))
 def test_zeros_along_a_circle(circle, method, kind):
     times = np.linspace(0, 60, 600_001)
     functions = [lambda t, y, own=function: own(t, y[0], y[1]) for _, function in ROUND.values()]
@@ -220,8 +218,7 @@ def test_zeros_along_a_circle(circle, method, kind):
 # --- touches, starts and ends ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["declared", "function"])
+@pytest.mark.parametrize(("method", "kind"), diagonal(METHODS, ["declared", "function"]))
 def test_a_touch_is_one_zero_of_no_direction(ball, method, kind):
     def top(t, y):
         return y[0] - 0.5
@@ -633,8 +630,10 @@ def test_no_step_with_a_zero_is_passed_over(planet):
         assert one.tolist() == other.tolist()
 
 
-@pytest.mark.parametrize("method", ["taylor", "dormand_prince54", "kvaerno43"])
-@pytest.mark.parametrize("form", ["the time", "a multiple", "the state"])
+@pytest.mark.parametrize(
+    ("method", "form"),
+    diagonal(["taylor", "dormand_prince54", "kvaerno43"], ["the time", "a multiple", "the state"]),
+)
 def test_a_python_function_that_is_zero_at_the_end_of_the_run_ends_it(method, form):
     """Whatever the time, and however it is written; its value there is no interpolation's."""
     for time in np.arange(1, 30) / 7:

@@ -15,6 +15,7 @@ import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
+from tests.samples import sampled
 
 SIZES = torch.arange(1.0, 9.0, dtype=torch.float64)
 #: What the groups have of their own, and the shapes of their parameters.
@@ -66,7 +67,7 @@ def run(optimizers: list[Any], params: list[torch.nn.Parameter], steps: int) -> 
             optimizer.step()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", sampled(RULES, every=2))
 def test_each_group_goes_as_by_an_optimizer_of_its_own(rule: str) -> None:
     together, apart = parameters(), parameters()
     flat = torch.nn.Parameter(apart[3].detach().reshape(-1, 1).clone())

@@ -22,6 +22,7 @@ from hamilforge.gen.program.noise import normals as reference
 from hamilforge.runtime.core import normal_numbers, torch_normal_numbers
 from hamilforge.runtime.optimizers.kernels import SERIAL
 from tests.optimizers import ELEMENTWISE
+from tests.samples import sampled
 
 from .training import optimizer_class
 
@@ -132,7 +133,7 @@ def steps(optimizer: Any, params: Any, count: int) -> None:
         optimizer.step()
 
 
-@pytest.mark.parametrize("name", NOISY)
+@pytest.mark.parametrize("name", sampled(NOISY, every=2))
 def test_forms_of_a_step_take_the_same_numbers(name: str) -> None:
     ends = [trained(name, **options) for options in FORMS.values()]
     for other in ends[1:]:

@@ -16,12 +16,14 @@ from hamilforge.runtime.core import whole_files
 from hamilforge.runtime.core.whole_files import DamagedFileError, whole
 from hamilforge.runtime.integrators.solution import Solution
 from hamilforge.runtime.reproduce import rk_networks
+from tests.samples import diagonal
 
 SAVE = """
 import sys, time
 import numpy as np
 from hamilforge.runtime.core import whole_files
 from hamilforge.runtime.integrators.solution import Solution
+from tests.samples import diagonal
 if sys.argv[2] == "named":
     whole_files._has_nameless = lambda folder: False
 if sys.argv[2] == "copied":
@@ -41,8 +43,9 @@ def saved(path: Path) -> Solution:
     return solution
 
 
-@pytest.mark.parametrize("how", ["nameless", "named", "copied"])
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("how", "end"), diagonal(["nameless", "named", "copied"], [signal.SIGTERM, signal.SIGKILL])
+)
 def test_a_killed_save_leaves_the_old_file_and_nothing_else(tmp_path, end, how):
     path = tmp_path / "solution.npz"
     saved(path)
