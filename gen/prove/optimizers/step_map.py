@@ -9,26 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.memory import remembered
+from hamilforge.gen.declare.memory import remembered_with_refusals
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, Letter, derivative, tidy, written
-from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.choices import JUMPS
+from hamilforge.gen.prove.optimizers.late_steps import LateSteps, late_scalars
 from hamilforge.gen.prove.optimizers.runs import FEW, MANY, alone, always, is_near, quick, run
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
-    SymbolicSteps,
     at_numbers,
-    is_steady,
-    limit,
-    number,
 )
 
 curvature = Letter("lambda")
@@ -43,12 +39,10 @@ LETTERS = "s", "r", "u", "w", *(f"s{number}" for number in range(1000))
 
 #: A curvature at which steps go on for long.
 GENTLE = 1e-2
-#: The number of a step after many.
-LATE = 10**30
 T = TypeVar("T")
 
 
-class FrozenSteps(SymbolicSteps):
+class FrozenSteps(LateSteps):
     """A step from letters, with the scalars of the host as they are after many steps.
 
     Args:
@@ -62,31 +56,16 @@ class FrozenSteps(SymbolicSteps):
     """
 
     def __init__(self, program: Program, letters: bool, at_rest: bool = False) -> None:
-        self.start: dict[str, sp.Symbol] = {}
-        self.letters: dict[sp.Symbol, Expr] = {}
-        self.fixed: dict[sp.Symbol, Expr] = {}
-        self._replaces, self.at_rest = letters, at_rest
         if any(function.sums for function in program.functions):
             raise NotDerivableError("a step has sums over coordinates")
-        super().__init__(program, sp.Integer(0))
-        if program.own_decay:
-            self.hyper["weight_decay"] = sp.Integer(0)
-        names = ("x", *program.states)
-        self.start = {name: start_of(name) for name in names}
+        self.start: dict[str, sp.Symbol] = {}
+        self.letters: dict[sp.Symbol, Expr] = {}
+        self._replaces, self.at_rest = letters, at_rest
+        super().__init__(program)
+        self.start = {name: start_of(name) for name in ("x", *program.states)}
         self.arrays = dict(self.start)
-        functions: dict[str, Any] = dict(self.algebra.functions)
-        functions |= {name: partial(self._extreme, name) for name in ("max", "min")}
-        self.algebra = type(self.algebra)(
-            self.algebra.constant, functions, self.algebra.total, self.algebra.select
-        )
-        self.n = number
-        self.limits = self._limits()
-
-    def lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
-        """Scalars as they are: powers of n stay apart."""
-        for line in lines:
-            values[line.name] = sp.sympify(evaluate(line.value, values, self.algebra))
-        return values
+        late = late_scalars(program)
+        self.limits, self.fixed = dict(late.values), dict(late.fixed)
 
     def _moves(self, value: Expr) -> bool:
         return bool(sp.sympify(value).free_symbols & {*self.start.values()})
@@ -115,74 +94,6 @@ class FrozenSteps(SymbolicSteps):
             if difference.is_comparable and difference != 0:
                 return x if bool(difference > 0) == (name == "max") else y
         return self._letter(value) if self._replaces and self._moves(value) else value
-
-    def _vanishes(self, difference: Expr) -> bool:
-        """A choice by scalars; by an entry of an array or of a gradient there is no one step."""
-        if difference.free_symbols - {*self.known, number}:
-            raise NotDerivableError("a step chooses by entries: it has no linear part")
-        return super()._vanishes(difference)
-
-    def _drawn(self, symbol: sp.Symbol, place: int) -> Expr:
-        return sp.Float(LATE) if symbol == number else super()._drawn(symbol, place)
-
-    def _limits(self) -> dict[str, Expr]:
-        """The host scalars after many steps.
-
-        Raises:
-            NotDerivableError: what is kept from step to step has no limit that is known.
-        """
-        host = self.program.host
-        if not host.memory:
-            rows = {line for row in host.rows for line in row}
-            return {line: self._limit(value) for line, value in self.host().items() if line in rows}
-        used = {line for row in host.rows for line in row} | {line for _, line in host.memory}
-        for guess in (self._after(2), self.memory):
-            self.memory = dict(guess)
-            values = {
-                line: self._limit(value) for line, value in self.host().items() if line in used
-            }
-            kept = {name: values[line] for name, line in self.program.host.memory}
-            if all(sp.simplify(kept[name] - guess[name]) == 0 for name in kept):
-                return values
-            self.memory = {name: sp.Integer(0) for name in guess}
-        raise NotDerivableError("the numbers that it keeps have no limit that is known")
-
-    def _after(self, count: int) -> dict[str, Expr]:
-        """What is kept after some steps."""
-        zero = {name: sp.Integer(0) for name, _ in self.program.host.memory}
-        self.memory, kept = zero, zero
-        for n in range(1, count + 1):
-            self.n = sp.Integer(n)
-            values = self.host()
-            kept = {name: values[line] for name, line in self.program.host.memory}
-            self.memory = kept
-        self.n, self.memory = number, zero
-        return kept
-
-    def _limit(self, value: Expr) -> Expr:
-        """A scalar after many steps, at the defaults of those on which it depends in leaps."""
-        value = sp.sympify(value)
-        if not value.has(number):
-            return value
-        known = {s: default for s, default in self.known.items() if s in value.free_symbols}
-        powers = (power for power in value.atoms(sp.Pow) if power.base == number)
-        rates = {symbol for power in powers for symbol in power.exp.free_symbols & {*known}}
-        fixed = {symbol: known[symbol] for symbol in sorted(rates, key=str)}
-        if not is_steady(value, fixed, known, self.unit):
-            fixed = dict(known)
-            for symbol in known:
-                fewer = {s: default for s, default in fixed.items() if s != symbol}
-                if symbol not in rates and is_steady(value, fewer, known, self.unit):
-                    fixed = fewer
-        self.fixed |= fixed
-        return limit(value.subs(fixed), self.unit)
-
-    def scalars_of(self, n: int) -> dict[str, Expr]:
-        """The scalars of the host in one of the steps."""
-        self.memory, self.n = self._after(n - 1), sp.Integer(n)
-        scalars = self.host()
-        self.memory, self.n = {name: sp.Integer(0) for name in self.memory}, number
-        return scalars
 
     def moved(
         self,
@@ -262,7 +173,7 @@ def short(expr: Expr) -> Expr:
     return tidy(expr) if not expr.has(sp.Function) else sp.factor_terms(expr)
 
 
-@remembered
+@remembered_with_refusals
 def step_map(program: Program) -> StepMap:
     """The linear part of a step.
 
