@@ -30,8 +30,9 @@ def once(prove: Prove, folder: Path) -> Prove:
 
     @remembered
     def proved(declaration: kinds.Declaration) -> Report:
-        if not Path(declaration.head.source.where).is_relative_to(root):
-            return prove(declaration)
+        path = Path(declaration.head.source.where)
+        if not path.is_relative_to(root) or declaration != catalogue.load(path):
+            return prove(declaration)  # or one that was changed after it was read
         name = f"{families.kind_of(declaration).name}.{declaration.head.name}"
         place = folder / f"{name}.{digests.declaration_digest(declaration)}"
         if place.exists():
