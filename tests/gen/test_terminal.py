@@ -17,6 +17,7 @@ from hamilforge.gen.declare.errors import ExpressionError, caret
 from hamilforge.gen.declare.parser import parse
 from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.prove.report import _same
+from tests.samples import diagonal
 
 EVIL = {
     "clipboard": "\x1b]52;c;bHM=\x07",
@@ -119,8 +120,13 @@ def test_carets_stand_under_what_is_shown():
     assert line[marks.index("^") :].startswith(r"\x1b")
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}])
-@pytest.mark.parametrize("command", ["check", "show", "list --kind system"])
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    diagonal(
+        ["check", "show", "list --kind system"],
+        [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}],
+    ),
+)
 def test_a_terminal_of_ascii_gets_escapes(tmp_path, environment, command):
     (tmp_path / "mine.toml").write_text(SYSTEM.format(title='"Störmer γ"'), encoding="utf-8")
     words = command.split() + ([] if "list" in command else ["mine.toml"])

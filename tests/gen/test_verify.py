@@ -28,6 +28,7 @@ from hamilforge.runtime.optimizers.verify import (
 )
 from tests.interpreted import SHAPES, as_python, program_of
 from tests.optimizers import ASSIGNED, MECHANICAL
+from tests.samples import sampled
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "proofs.toml"
 NAMES = tomllib.loads(EXPECTED.read_text())["mutation"]["verify"]
@@ -106,7 +107,7 @@ def worst_deviation(module, backend, cases):
 @pytest.mark.parametrize(
     ("name", "backend", "interpreted"),
     [
-        *((name, "torch", False) for name in NAMES),
+        *sampled([(name, "torch", False) for name in NAMES], every=2),
         ("rgd", "numba", True),
         pytest.param("rgd", "numba", False, marks=pytest.mark.full),
     ],

@@ -14,6 +14,7 @@ import torch
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.runtime.core import loader
+from tests.samples import sampled
 
 #: Those of a Hamiltonian: V is a momentum times a unit.
 NAMES = [
@@ -79,7 +80,7 @@ def test_there_are_some() -> None:
     assert len(NAMES) >= 8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sampled(NAMES, every=3))
 def test_a_schedule_leads_where_equal_steps_lead(name: str) -> None:
     """In equal time; with a momentum that changed by the schedule, steps of no length would."""
     reference = end(name, [1.5 / 1000] * 1000)

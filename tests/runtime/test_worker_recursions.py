@@ -10,6 +10,7 @@ import pytest
 
 import hamilforge as hf
 from hamilforge.runtime.core.normal_numbers import key_of
+from tests.samples import diagonal
 
 from .loops import averaging
 from .worker_problem import START, slope
@@ -50,9 +51,9 @@ def work(rank, size):
 
 
 @gloo
-@pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("form", ["kernel", "lists", "functional"])
-@pytest.mark.parametrize("name", RECURSIONS)
+@pytest.mark.parametrize(
+    ("name", "form", "size"), diagonal(RECURSIONS, ["kernel", "lists", "functional"], [2, 4])
+)
 def test_processes_are_the_recursion(name: str, form: str, size: int) -> None:
     recursion, hyper = RECURSIONS[name]
     found = trained(size)[f"{name} {form}"]

@@ -124,7 +124,7 @@ LIMITS = {
 
 @pytest.mark.parametrize(
     ("name", "mode", "size"),
-    [*diagonal(LIMITS, ["together", "apart"], [2]), *diagonal(LIMITS, ["apart", "together"], [4])],
+    diagonal(LIMITS, ["together", "apart"], [2, 4, 4, 2]),
 )
 def test_workers_on_a_parabola_grow_from_the_limit_that_is_proved(
     name: str, mode: str, size: int
