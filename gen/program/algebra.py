@@ -6,7 +6,7 @@ In: an expression, and values of its names.  Out: a number of the algebra.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -29,8 +29,8 @@ from hamilforge.gen.program.ir import (
 )
 
 Values = Mapping[str, Any]
-
-
+#: What an expression is: a function of the values of its names.
+Meaning = Callable[[Values], Any]
 Types = Mapping[str, Array]
 
 
@@ -55,6 +55,7 @@ class Algebra:
         scalar: a scalar as it is kept between lines.
         matrices: the functions of whole matrices.
         divide: the quotient.
+        meanings: expressions that were evaluated and what they are, by their identity.
     """
 
     constant: Callable[[Fraction], Any]
@@ -66,6 +67,13 @@ class Algebra:
     full: Callable[[Any, Line, Values, Types], Any] = lambda value, *_: value
     matrices: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     divide: Callable[[Any, Any], Any] = operator.truediv
+    meanings: dict[int, tuple[Value, Meaning]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+
+
+#: So many meanings of expressions are kept by an algebra.
+MEANINGS = 4096
 
 
 def evaluate(expr: Value, values: Mapping[str, Any], algebra: Algebra) -> Any:
@@ -82,49 +90,94 @@ def evaluate(expr: Value, values: Mapping[str, Any], algebra: Algebra) -> Any:
     Raises:
         NotImplementedError: the algebra has no such function, or the expression is of another kind.
     """
-    functions = algebra.functions
+    known = algebra.meanings.get(id(expr))
+    if known is None:
+        if len(algebra.meanings) >= MEANINGS:
+            algebra.meanings.clear()
+        # by identity, as a hash would walk through the whole of it; with it, so that it stays
+        known = algebra.meanings[id(expr)] = expr, _meaning(expr, algebra)
+    return known[1](values)
 
-    def visit(part: Value) -> Any:
-        if type(part) is Ref:  # what patterns would say, in a fraction of their time
-            return values[part.name]
+
+def _meaning(expr: Value, algebra: Algebra) -> Meaning:
+    """What an expression is in an algebra: a function of the values of its names."""
+
+    def of(part: Value) -> Meaning:
+        if type(part) is Ref:
+            return operator.itemgetter(part.name)
         if type(part) is Const:
-            return algebra.constant(part.value)
+            number = algebra.constant(part.value)
+            return lambda _: number
         if type(part) is Apply:
-            return apply(part.op, part.args)
+            return applied(part.op, part.args)
         if type(part) is Select:
-            then, otherwise = partial(visit, part.then), partial(visit, part.otherwise)
-            return algebra.select(visit(part.subject), part.value, then, otherwise)
+            subject, then, otherwise = map(of, (part.subject, part.then, part.otherwise))
+            value, select = part.value, algebra.select
+            return lambda values: select(
+                subject(values), value, partial(then, values), partial(otherwise, values)
+            )
         if type(part) is Reduce and part.how == "sum" and part.over == "entries":
-            return algebra.total(visit(part.arg))
-        raise NotImplementedError(f"interpret: {part}")
+            entry, total = of(part.arg), algebra.total
+            return lambda values: total(entry(values))
+        return partial(_refused, f"{part}")
 
-    def apply(op: str, args: tuple[Expr, ...]) -> Any:
+    def applied(op: str, args: tuple[Expr, ...]) -> Meaning:
         if op == "add":
-            result = visit(args[0])
-            for term in args[1:]:
-                if type(term) is Apply and term.op == "neg":
-                    result = result - visit(term.args[0])
-                else:
-                    result = result + visit(term)
-            return result
+            return _sum(of(args[0]), [signed(term) for term in args[1:]])
+        parts = [*map(of, args)]
         if op == "mul":
-            result = visit(args[0])
-            for factor in args[1:]:
-                result = result * visit(factor)
-            return result
+            return _product(parts)
         if op == "neg":
-            return -visit(args[0])
+            (part,) = parts
+            return lambda values: -part(values)
         if op == "div":
-            return algebra.divide(visit(args[0]), visit(args[1]))
-        if op == "pow":
-            base, exponent = args
-            by = exponent.value if type(exponent) is Const else visit(exponent)
-            return functions["pow"](visit(base), by)
-        if op not in functions:
-            raise NotImplementedError(f"interpret: no function '{op}' on these numbers")
-        return functions[op](*map(visit, args))
+            left, right = parts
+            divide = algebra.divide
+            return lambda values: divide(left(values), right(values))
+        if op == "pow" and type(args[1]) is Const:
+            base, exponent = parts[0], args[1].value
+            power = algebra.functions["pow"]
+            return lambda values: power(base(values), exponent)
+        if op not in algebra.functions:
+            return partial(_refused, f"no function '{op}' on these numbers")
+        function = algebra.functions[op]
+        return lambda values: function(*[part(values) for part in parts])
 
-    return visit(expr)
+    def signed(term: Expr) -> tuple[bool, Meaning]:
+        if type(term) is Apply and term.op == "neg":
+            return True, of(term.args[0])
+        return False, of(term)
+
+    return of(expr)
+
+
+def _sum(first: Meaning, others: Sequence[tuple[bool, Meaning]]) -> Meaning:
+    """A sum from left to right, of terms that are subtracted or not."""
+
+    def value(values: Values) -> Any:
+        result = first(values)
+        for negative, term in others:
+            result = result - term(values) if negative else result + term(values)
+        return result
+
+    return value
+
+
+def _product(factors: Sequence[Meaning]) -> Meaning:
+    """A product from left to right."""
+    first, *others = factors
+
+    def value(values: Values) -> Any:
+        result = first(values)
+        for factor in others:
+            result = result * factor(values)
+        return result
+
+    return value
+
+
+def _refused(what: str, _: Values) -> Any:
+    raise NotImplementedError(f"interpret: {what}")
 
 
 def sizes_of(shapes: Mapping[str, tuple[int, ...]], types: Types) -> dict[str, int]:

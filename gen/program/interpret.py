@@ -159,7 +159,7 @@ def run_lines(
 
 def _filled(value: Any, values: Values, target: Array, types: Types) -> Any:
     """The entries of an array; all of them, where a choice by a scalar took one number for all."""
-    if np.ndim(value):
+    if getattr(value, "ndim", 0):
         return value
     alike = (values[name] for name, array in types.items() if array.shape == target.shape)
     shape = next((np.shape(array) for array in alike if np.ndim(array)), ())

@@ -155,11 +155,11 @@ def _other_products(factors: Any) -> Any:
 def _full(value: Any, line: Line, values: Values, types: Types) -> Any:
     """A value entry by entry in the shape of its target."""
     target = line.target
-    same = (target.shape, target.batched)
     for name, array in types.items():
-        if name in values and (array.shape, array.batched) == same:
+        alike = array.shape == target.shape and array.batched == target.batched
+        if alike and name in values:
             shape = np.shape(values[name])
-            return value if np.shape(value) == shape else np.broadcast_to(value, shape)
+            return value if getattr(value, "shape", ()) == shape else np.broadcast_to(value, shape)
     known = {name: np.shape(values[name]) for name in types if name in values}
     sizes = sizes_of(known, types)
     shape = tuple(int(axis) if axis.isdigit() else sizes.get(axis, 1) for axis in target.shape)
