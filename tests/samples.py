@@ -14,17 +14,18 @@ from tests.optimizers import COMPILED
 compiled = pytest.mark.parametrize("kernels", ["compiled"], indirect=True)
 
 
-def sampled(cases: Iterable[Any], every: int) -> list[Any]:
+def sampled(cases: Iterable[Any], every: int, first: int = 0) -> list[Any]:
     """All cases, of which those between each ``every``-th are left to ``-m full``.
 
     Args:
         cases: values of one parameter, or tuples of values of several.
         every: 1 for all.
+        first: which is the first one, so that two tests of one list take others.
     """
     return [
         pytest.param(
             *(case if isinstance(case, tuple) else (case,)),
-            marks=[pytest.mark.full] if index % every else [],
+            marks=[pytest.mark.full] if index % every != first else [],
         )
         for index, case in enumerate(cases)
     ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import TypeVar
 
+from hamilforge.gen.declare.budget import BudgetError
 from hamilforge.gen.declare.errors import NotDerivableError
 
 P = TypeVar("P", bound=Hashable)
@@ -17,25 +19,36 @@ T = TypeVar("T")
 remembered = functools.lru_cache(maxsize=512)
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """What cannot be derived, and why."""
+
+    why: str
+
+
 def remembered_with_refusals(function: Callable[[P], T]) -> Callable[[P], T]:
-    """A function whose results are remembered, and what it refuses with :class:`NotDerivableError`.
+    """A function that remembers its results, and what it refused with :class:`NotDerivableError`.
+
+    Work that took too long is not remembered: there may be more time for it another time.
 
     Args:
         function: of one program or declaration.
     """
 
     @remembered
-    def outcome(subject: P) -> T | NotDerivableError:
+    def outcome(subject: P) -> T | _Refused:
         try:
             return function(subject)
+        except BudgetError:
+            raise
         except NotDerivableError as error:
-            return NotDerivableError(*error.args)  # without the frames of where it was raised
+            return _Refused(str(error))
 
     @functools.wraps(function)
     def known(subject: P) -> T:
         result = outcome(subject)
-        if isinstance(result, NotDerivableError):
-            raise NotDerivableError(*result.args)
+        if isinstance(result, _Refused):
+            raise NotDerivableError(result.why)
         return result
 
     return known

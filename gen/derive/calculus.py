@@ -10,6 +10,7 @@ function is SymPy's, and the one rule added is that of the sum,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
@@ -41,10 +42,14 @@ class Letter(sp.Symbol):
 
     __slots__ = ()
 
-    def __new__(cls, name: str, positive: bool = True, **_: object) -> Letter:
+    def __new__(cls, name: str, positive: bool | None = True, **_: object) -> Letter:
         """A positive symbol, or a real one."""
         sign = {"positive": True} if positive else {"real": True}
         return sp.Symbol.__new__(cls, name, **sign)
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, bool | None]]:
+        """A copy has the same sign."""
+        return (self.name,), {"positive": self.is_positive}
 
     @classmethod
     def class_key(cls) -> Any:
@@ -464,10 +469,11 @@ def written(expr: Expr, taken: Collection[str] = ()) -> str:
 
     Args:
         expr: any.
-        taken: names of parameters; letters of these names are written ``z_``.
+        taken: names of others; letters of these names are written ``z_``.
     """
     letters = (letter for letter in expr.atoms(Letter) if letter.name in taken)
-    expr = expr.xreplace(
-        {letter: sp.Symbol(f"{letter.name}_", positive=True) for letter in letters}
-    )
-    return str(sp.sstr(expr, order="rev-lex")).replace("Total(", "sum(")
+    renamed = {s: sp.Symbol(f"{s.name}_", **s.assumptions0) for s in letters}
+    text = str(sp.sstr(expr.xreplace(renamed), order="rev-lex"))
+    for function, name in _CALLED.items():
+        text = re.sub(rf"\b{function}\(", f"{name}(", text)
+    return text

@@ -155,7 +155,8 @@ def _algebra(dtype: str, long: bool = False) -> Algebra:
             roundings = roundings + abs(float(values[1]) * orders)
         error = roundings * abs(value)
         if name in HALVES:
-            error = np.where(abs(value) > largest / 2, np.inf, error)
+            near = (abs(value) > largest / 2) & (abs(value) <= largest)
+            error = np.where(near, np.inf, error)
         for place, arg in enumerate(args):
             if isinstance(arg, Rounded) and np.any(arg.error):
                 error = error + _spread(plain, values, place, arg.error * eps, value) / eps

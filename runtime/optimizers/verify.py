@@ -401,10 +401,11 @@ def _distance(
 ) -> Distance:
     """How far a result is from the reference, where both are finite; infinitely where one is.
 
-    Where the reference is finite and its bound is not, any result is right.
+    Where the reference is finite and its bound is not, a result may be infinite: what is computed
+    on the way may leave the range.
     """
     same = (result == reference) | (np.isnan(result) & np.isnan(reference))
-    same |= np.isinf(bound) & np.isfinite(reference)
+    same |= np.isinf(result) & np.isinf(bound) & np.isfinite(reference)
     tiny = np.finfo(reference.dtype).tiny
     ulp = np.spacing(np.maximum(size, tiny).astype(reference.dtype))
     with np.errstate(all="ignore"):

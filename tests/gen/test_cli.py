@@ -12,10 +12,9 @@ from hamilforge.cli import main
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.optimizers.build import derive
 from tests.optimizers import MECHANICAL
-from tests.samples import sampled
 
 
-@pytest.mark.parametrize("kind", sampled(templates.kinds(), every=2))
+@pytest.mark.parametrize("kind", templates.kinds())
 def test_a_new_declaration_checks_and_is_not_overwritten(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["new", kind, "mine"]) == 0

@@ -285,7 +285,7 @@ def solved(problem, start, parameters, first, span):
 
 
 SLOPES = sampled(
-    itertools.product(EXPECTED["slopes"]["problems"], EXPECTED["slopes"]["methods"]), every=13
+    itertools.product(EXPECTED["slopes"]["problems"], EXPECTED["slopes"]["methods"]), every=6
 )
 
 

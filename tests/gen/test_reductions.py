@@ -497,28 +497,40 @@ def test_a_limit_at_the_defaults_may_be_an_exception(tmp_path: Path) -> None:
         assert found(optimizer, *optimizer.reductions).value is holds
 
 
-#: What an array of a rule adds up for ever, while the scalars of steps settle.
+#: What an array of a rule adds up for ever, and what of it is added to a step, while the scalars
+#: of steps settle.
 GROWING = {
-    "as fast as scalars fade": ("v = v + s", "lr*v/n", False),
-    "more slowly": ("v = v + s", "lr*v/n**2", True),
-    "not at all": ("v = (v + s)/2", "lr*v/n", True),
+    "as fast as scalars fade": ("v + s", "lr*v/n", None),
+    "by what changes": ("v + (s - p)**2", "lr*v/n", None),
+    "by squares beside 1": ("v + (1 - s**2)", "lr*v/n", None),
+    "by one sign": ("v + min(s, 0)", "lr*v/n", None),
+    "a little": ("v + s/2000", "lr*v/n", None),
+    "more slowly": ("v + s", "lr*v/n**2", True),
+    "not at all": ("(v + s)/2", "lr*v/n", True),
+    "slowly": ("(v + s)/2", "lr*v/sqrt(n)", True),
+    "with a long memory": ("b*v + (1 - b)*s", "lr*v*b**n/(1 - b**n)", True),
 }
 
 
 @pytest.mark.parametrize("case", GROWING)
 def test_a_limit_is_also_looked_at_in_late_steps(case: str, tmp_path: Path) -> None:
-    line, term, holds = GROWING[case]
+    value, term, holds = GROWING[case]
     rule(tmp_path, "plain", '["theta"]', "theta = theta - lr*grad(theta)", hyper="lr")
-    assign = ("s = grad(theta)", line, f"theta = theta - lr*s - {term}")
-    rule(tmp_path, "other", '["theta", "v"]', *assign, hyper="lr")
+    assign = ("s = grad(theta)", f"v = {value}", "p = s", f"theta = theta - lr*s - {term}")
+    hyper = "lr b" if "b" in value else "lr"
+    rule(tmp_path, "other", '["theta", "v", "p"]', *assign, hyper=hyper)
     path = tmp_path / "other.toml"
     said = '[[reductions]]\nto = "plain.toml"\nvalues = { lr = "lr" }\nlimit = "n"\n'
-    path.write_text(path.read_text() + said)
+    text = path.read_text().replace(
+        'b = { default = 0.1, domain = "positive" }',
+        'b = { default = 0.999, domain = "open-unit-interval" }',
+    )
+    path.write_text(text + said)
     optimizer = catalogue.load(path)
     assert isinstance(optimizer, kinds.Rule)
     finding = found(optimizer, *optimizer.reductions)
     assert finding.value is holds
-    assert holds or "runs part in step" in finding.evidence
+    assert bool(finding.why) == (not holds)
 
 
 N, B, C = number, sp.Symbol("b", positive=True), sp.Symbol("c", positive=True)

@@ -77,7 +77,7 @@ def _precise(name):
     return special.get(name) or getattr(mpmath, name)
 
 
-@pytest.mark.parametrize("row", sampled(SMOOTH, every=2), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", sampled(SMOOTH, every=2, first=1), ids=lambda row: row.name)
 def test_every_function_to_order_30_against_mpmath(row):
     rates, names = _rates(x="x*2/3", z=f"{row.name}(x)")
     series = build_series(rates, names, "here").unrolled(ORDER)

@@ -23,7 +23,6 @@ import sys, time
 import numpy as np
 from hamilforge.runtime.core import whole_files
 from hamilforge.runtime.integrators.solution import Solution
-from tests.samples import diagonal
 if sys.argv[2] == "named":
     whole_files._has_nameless = lambda folder: False
 if sys.argv[2] == "copied":

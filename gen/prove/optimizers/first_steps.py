@@ -11,20 +11,22 @@ from functools import partial
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.derive.calculus import Expr, Letter, written
+from hamilforge.gen.derive.calculus import Expr, Letter
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.prove.optimizers.card_names import PLAIN, Names
 from hamilforge.gen.prove.optimizers.symbolic_steps import LARGE, SymbolicSteps, decay
 
 #: Points before the first and the second step, and the gradients there.
 THETA, G = (tuple(map(Letter, names)) for names in (("theta0", "theta1"), ("g1", "g2")))
 
 
-def first_steps(program: Program) -> dict[str, str]:
+def first_steps(program: Program, names: Names = PLAIN) -> dict[str, str]:
     """The displacements of the first two steps.
 
     Args:
         program: of a rule.
+        names: on its card.
 
     Raises:
         NotDerivableError: a step has no value.
@@ -46,7 +48,7 @@ def first_steps(program: Program) -> dict[str, str]:
         moved = steps.arrays["x"] - theta
         if moved.has(sp.zoo, sp.nan, sp.oo):
             raise NotDerivableError(f"step {number + 1} has no value")
-        texts[str(number + 1)] = written(_settled(moved), steps.hyper)
+        texts[str(number + 1)] = names.text(_settled(moved))
     return texts
 
 

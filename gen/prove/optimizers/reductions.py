@@ -32,12 +32,12 @@ from hamilforge.gen.program.optimizers.programs import (
 )
 from hamilforge.gen.prove.optimizers.choices import JUMPS
 from hamilforge.gen.prove.optimizers.runs import (
-    SOME,
     Numbers,
     always,
     come_together,
     part_in,
     points,
+    quick,
     settings_of_both,
 )
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
@@ -300,8 +300,11 @@ class _Comparison:
                 self._refuse_undecided(differences.values())
                 return False, f"{part} differs{self._first_of(differences)}"
             found.add(how)
-        if parted := self._parted():
-            return False, f"runs part in step {parted}"
+        if not (self._ours.program.noises or self._theirs.program.noises):
+            if self._reduction.late:
+                self._refuse_apart()
+            elif parted := self._parted():
+                return False, f"runs part in step {parted}"
         return True, f"{', '.join(parts)}, {DRAWN if DRAWN in found else IN_SYMBOLS}"
 
     def _parted(self) -> str:
@@ -311,51 +314,61 @@ class _Comparison:
         state beside such as are met in the first steps.
         """
         ours, theirs = self._ours.program, self._theirs.program
-        if ours.noises or theirs.noises:
-            return ""
-        parts = self._part_late if self._reduction.late else self._part_early
         for own, other in settings_of_both(ours, theirs):
-            known = {name: sp.Float(value) for name, value in other.items()}
-            known |= {name: to_sympy(value, known) for name, value in self._reduction.at}
-
-            def hyper(n: int, own: Numbers = own, known: Mapping[str, Expr] = known) -> Numbers:
-                names = {**known, "n": sp.Integer(n)}
-                values = self._reduction.values
-                return own | {name: float(to_sympy(value, names)) for name, value in values}
-
+            hyper, known = self._in_numbers(own, other)
             try:
+                at = {name: float(value) for name, value in known.items()}
                 with np.errstate(all="ignore"):
-                    step = parts(hyper, known)
+                    count = part_in(
+                        points(ours, hyper, DIMENSION, STEPS),
+                        points(theirs, always(at), DIMENSION, STEPS),
+                    )
             except (ArithmeticError, TypeError, ValueError):  # no numbers for one of both
                 continue
-            if step:
+            if count:
+                step = -(-count // len(ours.stages))
                 shown = ", ".join(f"{name} = {value:.3g}" for name, value in hyper(step).items())
                 return f"{step} at {shown}"
         return ""
 
-    def _part_early(self, hyper: Callable[[int], Numbers], known: Mapping[str, Expr]) -> int:
-        """The step in which runs from the start part; 0 if they do not."""
-        ours, theirs = self._ours.program, self._theirs.program
-        at = {name: float(value) for name, value in known.items()}
-        count = part_in(
-            points(ours, hyper, DIMENSION, STEPS), points(theirs, always(at), DIMENSION, STEPS)
-        )
-        return -(-count // len(ours.stages))
+    def _refuse_apart(self) -> None:
+        """Look at late steps of a run: as scalars settle, arrays may grow.
 
-    def _part_late(self, hyper: Callable[[int], Numbers], known: Mapping[str, Expr]) -> int:
-        """A late step that takes them from each other, 0 if there is none.
-
-        What is shown as scalars settle does not tell of it, where arrays grow meanwhile.
+        Raises:
+            NotDerivableError: one of both does not come to that of the other, or slowly.
         """
+        ours, theirs = self._ours.program, self._theirs.program
+        hyper, known = self._in_numbers(quick(ours, ()), quick(theirs, ()))
 
         def mapped(arrays: Numbers, number: int) -> Numbers:
             values = {name: sp.Float(value) for name, value in arrays.items()}
-            theirs = self._mapped(values, known, sp.Integer(number))
-            return {"x": arrays["x"]} | {name: float(value) for name, value in theirs.items()}
+            state = self._mapped(values, known, sp.Integer(number))
+            return {"x": arrays["x"]} | {name: float(value) for name, value in state.items()}
 
-        at = {name: float(value) for name, value in known.items()}
-        ours, theirs = self._ours.program, self._theirs.program
-        return 0 if come_together(ours, theirs, hyper, at, mapped) else SOME
+        try:
+            at = {name: float(value) for name, value in known.items()}
+            with np.errstate(all="ignore"):
+                together = come_together(ours, theirs, hyper, at, mapped)
+        except (ArithmeticError, TypeError, ValueError):
+            raise NotDerivableError("late steps have no values in a run") from None
+        if not together:
+            raise NotDerivableError(
+                "in runs, late steps of both do not come to one, or more slowly than is seen"
+            )
+
+    def _in_numbers(
+        self, own: Numbers, other: Numbers
+    ) -> tuple[Callable[[int], Numbers], Mapping[str, Expr]]:
+        """Our hyper-parameters by the number of a step, and theirs, as the declaration has them."""
+        known = {name: sp.Float(value) for name, value in other.items()}
+        known |= {name: to_sympy(value, known) for name, value in self._reduction.at}
+
+        def hyper(n: int) -> Numbers:
+            names = {**known, "n": sp.Integer(n)}
+            values = self._reduction.values
+            return own | {name: float(to_sympy(value, names)) for name, value in values}
+
+        return hyper, known
 
     def _first_of(self, differences: Mapping[str, Expr]) -> str:
         """The first difference that is not zero, as its reader calls what is in it."""

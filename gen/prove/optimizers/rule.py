@@ -16,7 +16,8 @@ from hamilforge.gen.program.ir import Ref
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.program.optimizers.programs import arrays_of
-from hamilforge.gen.prove.optimizers.first_steps import first_steps
+from hamilforge.gen.prove.optimizers.card_names import POINT, Names, names_of
+from hamilforge.gen.prove.optimizers.first_steps import THETA, G, first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
 from hamilforge.gen.prove.optimizers.inner_steps import (
     OF_INNER,
@@ -28,8 +29,8 @@ from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
 from hamilforge.gen.prove.optimizers.stationary import WITHOUT_NOISE, variance_finding
-from hamilforge.gen.prove.optimizers.step_map import at_defaults, at_value, spectrum, step_map
-from hamilforge.gen.prove.optimizers.step_rates import effective_decay, effective_rate
+from hamilforge.gen.prove.optimizers.step_map import at_defaults, at_value, curvature, step_map
+from hamilforge.gen.prove.optimizers.step_rates import effective_decay, effective_rate, gradient
 from hamilforge.gen.prove.optimizers.step_rest import resting
 from hamilforge.gen.prove.optimizers.step_stability import stability
 from hamilforge.gen.prove.optimizers.weak_order import of_system, weak_order_finding
@@ -40,7 +41,6 @@ _NO_SYSTEM = "the rule names no system that it approximates"
 _NOT_HAMILTONIAN = "the system is not Hamiltonian"
 _STEP = "the emitted program in symbols"
 _CHOICES = "choices as the defaults decide them"
-_PARABOLA = f"J = lambda theta^2/2 without weight decay, steps after many, {_CHOICES}"
 _EVERY = "every rule of this form"
 _NOT_ALL = "the outer step is no part of the step inside a loop"
 
@@ -88,6 +88,12 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     return Report(head.name, "optimizer", head.title, findings, claims, notes, looped)
 
 
+def _parabola(names: Names) -> str:
+    """What the linear part of a step is of."""
+    loss = f"J = {names.text(curvature)} {names.text(POINT)}^2/2"
+    return f"{loss} without weight decay, steps after many, {_CHOICES}"
+
+
 def _loop_stability(
     allowance: Allowance, rule: Rule | Discretised, program: Program
 ) -> tuple[Finding, ...]:
@@ -112,8 +118,8 @@ def _loop_stability(
             return Finding("loop_stability", None, evidence, reach, str(error))
         limits = {}
         for mode, share in (("together", 1), ("apart", 0)):
-            text, _, why = stability(at_value(part, SHARE, share))
-            limits[mode] = text or why
+            found = stability(at_value(part, SHARE, share), names_of(rule))
+            limits[mode] = found.text or found.why
         return Finding("loop_stability", limits, evidence, reach)
 
     return (attempted(allowance, "loop_stability", stable, reach),)
@@ -128,7 +134,7 @@ def _noise(
     findings = []
     if program.noises:
         ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
-        reach = f"one coordinate, {_PARABOLA}, where steps shrink"
+        reach = f"one coordinate, {_parabola(names_of(rule))}, where steps shrink"
         findings.append(variance_finding(allowance, program, ends, reach))
     if isinstance(rule, Discretised) and system and (program.noises or system.noise):
         findings.append(weak_order_finding(lambda: of_system(rule)))
@@ -166,37 +172,43 @@ def _shown(
 
 
 def _first_steps(derivation: RuleDerivation) -> Finding:
+    names = names_of(derivation.optimizer)
+    points, slopes = (" and ".join(map(names.text, pair)) for pair in (THETA, G))
     reach = (
-        "one coordinate, all positive, choices as the defaults decide them; theta0 and theta1 are "
-        "the parameters before the steps, g1 and g2 their gradients with L2 decay, at all points"
+        f"one coordinate, all positive, {_CHOICES}; {points} are the parameters before the steps, "
+        f"{slopes} their gradients with L2 decay, at all points"
     )
-    value = dict(first_steps(derivation.program))
+    value = dict(first_steps(derivation.program, names))
     return Finding("first_steps", value, "two steps of the emitted program in symbols", reach)
 
 
 def _spectrum(derivation: RuleDerivation) -> Finding:
-    part = step_map(derivation.program)
-    reach = _PARABOLA + at_defaults(part.fixed)
-    return Finding("spectrum", spectrum(part), _STEP, reach, where=part.where)
+    part, names = step_map(derivation.program), names_of(derivation.optimizer)
+    reach = _parabola(names) + at_defaults(part.fixed)
+    where = names.where(part.polynomial, part.letters)
+    return Finding("spectrum", names.text(part.polynomial), _STEP, reach, where=where)
 
 
 def _stability(derivation: RuleDerivation) -> Finding:
-    part = step_map(derivation.program)
-    text, is_formula, why = stability(part)
-    reach = _PARABOLA + at_defaults(part.fixed)
-    if not is_formula:
+    part, names = step_map(derivation.program), names_of(derivation.optimizer)
+    found = stability(part, names)
+    reach = _parabola(names) + at_defaults(part.fixed)
+    if found.bound is None:
         reach += ", at the defaults"
-        reach += f" and {', '.join(map(str, part.letters))} = 1" if part.letters else ""
-    where = part.where if is_formula else ""
-    return Finding("stability_limit", text, "the eigenvalues of a step", reach, why, where=where)
+        reach += f" and {', '.join(map(names.text, part.letters))} = 1" if part.letters else ""
+    shown = part.polynomial if found.bound is None else found.bound
+    where = names.where(shown, part.letters) if found.text else ""
+    by = "the eigenvalues of a step"
+    return Finding("stability_limit", found.text, by, reach, found.why, where=where)
 
 
 def _effective_lr(derivation: RuleDerivation) -> Finding:
-    rate, unit, fixed = effective_rate(derivation.program)
+    names = names_of(derivation.optimizer)
+    rate, unit, fixed = effective_rate(derivation.program, names)
     evidence = "the drift of the emitted program's linear part under a constant gradient"
     reach = (
-        f"steps after many without weight decay, in units of {unit}, g > 0, where they have a "
-        f"limit as at the defaults, {_CHOICES}{at_defaults(fixed)}"
+        f"steps after many without weight decay, in units of {unit}, {names.text(gradient)} > 0, "
+        f"where they have a limit as at the defaults, {_CHOICES}{at_defaults(fixed)}"
     )
     return Finding("effective_lr", rate, evidence, reach)
 
@@ -205,7 +217,7 @@ def _effective_decay(derivation: RuleDerivation) -> Finding:
     program = derivation.program
     if not dict(program.options).get("decoupled_weight_decay"):
         raise NotDerivableError("by default the rule has no decoupled weight decay")
-    value, fixed = effective_decay(program)
+    value, fixed = effective_decay(program, names_of(derivation.optimizer))
     evidence = "the eigenvalues of the emitted program's step without a gradient"
     return Finding(
         "effective_decay", dict(value), evidence, "steps after many, decay on" + at_defaults(fixed)
@@ -213,7 +225,7 @@ def _effective_decay(derivation: RuleDerivation) -> Finding:
 
 
 def _fixed_points(derivation: RuleDerivation) -> Finding:
-    text, rest = resting(derivation.program)
+    text, rest = resting(derivation.program, names_of(derivation.optimizer))
     evidence = "the equations of rest of the emitted program's linear part"
     reach = (
         f"one coordinate, steps after many without weight decay, {_CHOICES}"

@@ -22,10 +22,12 @@ from hamilforge.gen.prove.optimizers.settings import Settings
 Numbers = dict[str, float]
 #: How many drawn settings are tried, and how far from each other points are that are apart.
 DRAWN, APART = 4, 1e-8
-#: How many steps of a run are few, some and many, and a rate of forgetting with which they are.
-#: Errors are up to a share of what they are errors of after many, or have fallen so many times.
-FEW, SOME, MANY, FORGETS = 100, 400, 1600, 0.8
+#: How many steps of a run are few and many, and a rate of forgetting with which they are.  Errors
+#: are up to a share of what they are errors of after many, or have fallen so many times.
+FEW, MANY, FORGETS = 100, 1600, 0.8
 ALIKE, FALLS = 1e-3, 3.0
+#: How many gradients are the same before steps that are compared.
+SAME = 30
 #: Of point and arrays at the beginning.
 SEED = 5
 
@@ -170,24 +172,41 @@ def come_together(
     """Whether a step of both from where ours is takes them to one place, as its number grows.
 
     Args:
-        ours: is run from its start, with a gradient of 1.
+        ours: is run from its start, with a gradient of 1 and with drawn ones of either sign.
         theirs: takes a step beside a late one of it.
         hyper: of ours in a step, by its number from 1.
         other: the hyper-parameters of theirs.
         mapped: from our point and state before a step, and its number, to theirs.
 
     Returns:
-        Whether they differ by less and less of what the step moves; also where it is not finite.
+        Whether what they differ by, of what the step moves, falls by itself; also where it is not
+        finite.
     """
-    arrays = [*map(alone, run(ours, hyper, np.ones_like, [1.0], SOME))]
-    gaps = []
-    for number in (FEW, SOME):
-        before = mapped(arrays[number - 1], number)
-        after = after_a_step(theirs, other, before, 1.0, number)
-        ends = mapped(arrays[number], number + 1)
-        moved = max(abs(after[name] - before[name]) for name in before) or 1.0
-        gaps.append(max(abs(after[name] - ends[name]) for name in before) / moved)
-    return is_near(*gaps) or not np.isfinite(gaps).all()
+    drawn = 0.5 + np.random.default_rng(SEED).standard_normal(MANY)
+    for number in (FEW, MANY):  # steps are compared after the same ones
+        drawn[number - SAME : number] = 1.0
+    for slopes in (np.ones(MANY), drawn):
+        ends = enumerate(
+            run(ours, hyper, _one_after_another(slopes, len(ours.stages)), [1.0], MANY)
+        )
+        arrays = {n: alone(end) for n, end in ends if n in (FEW - 1, FEW, MANY - 1, MANY)}
+        gaps = []
+        for number in (FEW, MANY):
+            before = mapped(arrays[number - 1], number)
+            after = after_a_step(theirs, other, before, 1.0, number)
+            end = mapped(arrays[number], number + 1)
+            moved = max(abs(after[name] - before[name]) for name in before) or 1.0
+            gaps.append(max(abs(after[name] - end[name]) for name in before) / moved)
+        few, many = gaps
+        if np.isfinite(gaps).all() and many > max(APART, few / FALLS):
+            return False
+    return True
+
+
+def _one_after_another(slopes: Any, stages: int) -> Callable[[Any], Any]:
+    """Gradients by the number of the step, at all of its points."""
+    each = iter(np.repeat(slopes, stages))
+    return lambda x: np.full_like(x, next(each))
 
 
 def settings_of_both(ours: Program, theirs: Program) -> Iterator[tuple[Numbers, Numbers]]:

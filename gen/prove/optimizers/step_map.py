@@ -17,8 +17,9 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.memory import remembered_with_refusals
-from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, Letter, derivative, tidy, written
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, Letter, derivative
 from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.prove.optimizers.card_names import short, start_of
 from hamilforge.gen.prove.optimizers.choices import JUMPS
 from hamilforge.gen.prove.optimizers.late_steps import LateSteps, late_scalars
 from hamilforge.gen.prove.optimizers.runs import FEW, MANY, alone, always, is_near, quick, run
@@ -28,8 +29,6 @@ from hamilforge.gen.prove.optimizers.symbolic_steps import (
 )
 
 curvature = Letter("lambda")
-#: The point, where a formula depends on it.
-POINT = Letter("theta", positive=False)
 #: The variable of the characteristic polynomial.
 z = Letter("z")
 #: How many roots are replaced by letters, and what these are called, by what is not taken.
@@ -149,28 +148,6 @@ class StepMap:
     def usual(self) -> dict[Expr, Expr]:
         """The defaults, and letters of 1."""
         return {**self.defaults, **dict.fromkeys(self.letters, sp.Integer(1))}
-
-    @property
-    def where(self) -> str:
-        """What the letters stand for, by the arrays before a step and the point theta."""
-        names: dict[Expr, Expr] = {start_of(k): sp.Symbol(k) for k in self.program.states}
-        names[start_of("x")] = POINT
-        values = {letter: value.xreplace(names) for letter, value in self.letters.items()}
-        return ", ".join(f"{self.text(s)} = {self.text(short(v))}" for s, v in values.items())
-
-    def text(self, expr: Expr) -> str:
-        """A formula on the card of the rule."""
-        return written(expr, self.hyper)
-
-
-def start_of(array: str) -> sp.Symbol:
-    """What an array is before a step."""
-    return sp.Symbol(f"{array}__", real=True)
-
-
-def short(expr: Expr) -> Expr:
-    """An expression as people write it, where that is quick."""
-    return tidy(expr) if not expr.has(sp.Function) else sp.factor_terms(expr)
 
 
 @remembered_with_refusals
@@ -298,11 +275,6 @@ def linear_part(
     if any(value.free_symbols & {*symbols} for value in added):
         raise NotDerivableError("a step is not linear in point and state")
     return tuple(names), sp.Matrix(rows), sp.Matrix(added)
-
-
-def spectrum(part: StepMap) -> str:
-    """The characteristic polynomial as text."""
-    return part.text(part.polynomial)
 
 
 def at_defaults(fixed: Mapping[sp.Symbol, Expr]) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.derive.calculus import Expr, Letter, tidy, written
+from hamilforge.gen.derive.calculus import Expr, Letter, tidy
 from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.prove.optimizers.card_names import PLAIN, Names
 from hamilforge.gen.prove.optimizers.choices import decided, pieces
 from hamilforge.gen.prove.optimizers.runs import FEW, MANY, always, is_near, quick, run
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, linear_part, short, upright, z
@@ -31,8 +32,14 @@ NEAR = sp.Rational(1, 1000)
 LONGEST = 60
 
 
-def effective_rate(program: Program) -> tuple[str, str, Mapping[sp.Symbol, Expr]]:
+def effective_rate(
+    program: Program, names: Names = PLAIN
+) -> tuple[str, str, Mapping[sp.Symbol, Expr]]:
     """What the displacement comes to under a constant gradient, and in units of what.
+
+    Args:
+        program: of a rule.
+        names: on its card.
 
     Returns:
         Both, and the defaults of hyper-parameters for which it holds at these alone.
@@ -61,13 +68,13 @@ def effective_rate(program: Program) -> tuple[str, str, Mapping[sp.Symbol, Expr]
         raise NotDerivableError("steps under a constant gradient have no limit")
     _compare_with_runs(program, -rate, steps)
     eps = steps.hyper.get("eps", sp.Integer(0))
-    units = (("g", gradient), ("g/(|g| + eps)", gradient / (gradient + eps)), ("sign(g)", 1))
+    g = names.text(gradient)
+    units = ((g, gradient), (f"{g}/(|{g}| + eps)", gradient / (gradient + eps)), (f"sign({g})", 1))
     for unit, size_of in units:
         ratio = sp.simplify(-rate / size_of)
         if not ratio.has(gradient):
-            return written(upright(tidy(ratio), steps.known), steps.hyper), unit, steps.fixed
-    rate = upright(tidy(sp.simplify(-rate)), steps.known)
-    return written(rate, steps.hyper), "1", steps.fixed
+            return names.text(upright(tidy(ratio), steps.known)), unit, steps.fixed
+    return names.text(upright(tidy(sp.simplify(-rate)), steps.known)), "1", steps.fixed
 
 
 def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None:
@@ -199,8 +206,14 @@ def _places(excess: Expr, symbol: sp.Symbol, unit: Set[Expr]) -> set[Expr]:
 # --- decay ----------------------------------------------------------------------------------------
 
 
-def effective_decay(program: Program) -> tuple[dict[str, str], Mapping[sp.Symbol, Expr]]:
+def effective_decay(
+    program: Program, names: Names = PLAIN
+) -> tuple[dict[str, str], Mapping[sp.Symbol, Expr]]:
     """The eigenvalues of a step with decoupled decay and no gradient.
+
+    Args:
+        program: of a rule.
+        names: on its card.
 
     Returns:
         Each as a formula; where these are long, their polynomial, their values at the defaults, and
@@ -219,14 +232,14 @@ def effective_decay(program: Program) -> tuple[dict[str, str], Mapping[sp.Symbol
     if matrix.shape[0] > 2:
         raise NotDerivableError("a polynomial of a degree above two")
     polynomial = matrix.charpoly(z).as_expr(z)
-    texts = [written(short(root), steps.hyper) for root in sp.roots(polynomial, z)]
+    texts = [names.text(short(root)) for root in sp.roots(polynomial, z)]
     if max(map(len, texts)) <= LONGEST:
         return {str(place): text for place, text in enumerate(sorted(texts), 1)}, steps.fixed
     numbers = steps.known | {weight_decay: sp.Rational(dict(program.options)["weight_decay"])}
     rate = float(numbers[steps.hyper["lr"]])
     values = sorted(np.roots([float(c) for c in sp.Poly(polynomial.subs(numbers), z).all_coeffs()]))
     described = {
-        "polynomial": written(sp.collect(sp.expand(polynomial), z), steps.hyper),
+        "polynomial": names.text(sp.collect(sp.expand(polynomial), z)),
         "at the defaults": " and ".join(f"{value:.8g}" for value in values),
         "as rates": " and ".join(f"{(1 - value) / rate:.6g}" for value in values),
     }

@@ -12,12 +12,12 @@ import sympy as sp
 from sympy.solvers.solveset import NonlinearError
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.derive.calculus import Expr, tidy, written
+from hamilforge.gen.derive.calculus import Expr, tidy
 from hamilforge.gen.program.optimizers.optimizer import Program
+from hamilforge.gen.prove.optimizers.card_names import POINT, Names
 from hamilforge.gen.prove.optimizers.choices import decided
 from hamilforge.gen.prove.optimizers.runs import after_a_step, quick
 from hamilforge.gen.prove.optimizers.step_map import (
-    POINT,
     FrozenSteps,
     linear_part,
     without_letters,
@@ -48,8 +48,12 @@ class Rest:
     alone: bool
 
 
-def resting(program: Program) -> tuple[str, Rest]:
+def resting(program: Program, names: Names) -> tuple[str, Rest]:
     """Where a step leaves everything, as text and by the symbols of its gradient and arrays.
+
+    Args:
+        program: of a rule.
+        names: on its card.
 
     Raises:
         NotDerivableError: a step is not linear there, or moves whatever the gradient.
@@ -60,12 +64,11 @@ def resting(program: Program) -> tuple[str, Rest]:
         if any(value.free_symbols & {*steps.letters} for value in rest.equations.values()):
             return None
         _compare_with_steps(steps, rest)
-        theta = {steps.start["x"]: POINT}
-        names = {symbol: name for name, symbol in steps.start.items()} | {_slope: "grad J(theta)"}
-        values = {names[s]: tidy(value).xreplace(theta) for s, value in rest.equations.items()}
-        return ", ".join(
-            f"{name} = {written(value, steps.hyper)}" for name, value in values.items()
-        ), rest
+        theta = {steps.start["x"]: POINT}  # where the gradient is taken is the point, at rest
+        called = {symbol: names.text(symbol) for symbol in rest.equations}
+        called[_slope] = f"grad J({names.text(POINT)})"
+        texts = {called[s]: names.text(tidy(v).xreplace(theta)) for s, v in rest.equations.items()}
+        return ", ".join(f"{name} = {text}" for name, text in texts.items() if name != text), rest
 
     return without_letters(program, found)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import mpmath
 import numpy as np
@@ -17,6 +18,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, tidy
+from hamilforge.gen.prove.optimizers.card_names import PLAIN, Names
 from hamilforge.gen.prove.optimizers.settings import Settings
 from hamilforge.gen.prove.optimizers.stability import ON_NUMPY
 from hamilforge.gen.prove.optimizers.step_map import StepMap, curvature, upright, z
@@ -33,39 +35,56 @@ _FAR = 2
 Interval = tuple[Expr, Expr]
 
 
-def stability(part: StepMap) -> tuple[str | None, bool, str]:
+@dataclass(frozen=True)
+class Stability:
     """For which curvatures steps do not grow.
 
-    Returns:
-        The text, whether it is a formula, and why there is none if there is none.
+    Attributes:
+        text: of the curvatures; None if there is none.
+        bound: the largest one, in symbols; None where the text is of numbers.
+        why: why there is no text, if there is none.
+    """
+
+    text: str | None
+    bound: Expr | None = None
+    why: str = ""
+
+
+def stability(part: StepMap, names: Names = PLAIN) -> Stability:
+    """For which curvatures steps do not grow.
+
+    Args:
+        part: on a parabola.
+        names: on the card.
 
     Raises:
         NotDerivableError: a step has no value at the defaults, or its eigenvalues are not found.
     """
     if not part.matrix.has(curvature):
-        return None, False, "steps do not depend on the curvature"
+        return Stability(None, why="steps do not depend on the curvature")
     stable = stable_intervals(part, part.usual)
     if not stable:
-        return None, False, "steps grow on every parabola at the defaults"
+        return Stability(None, why="steps grow on every parabola at the defaults")
     low, high = stable[0]
     if (low, high) == (0, sp.oo):
-        return None, False, "steps grow on no parabola at the defaults"
+        return Stability(None, why="steps grow on no parabola at the defaults")
+    letter = names.text(curvature)
     if low == 0 and len(stable) == 1:
         for bound in _bounds(part):
             if not _equals(bound.subs(part.usual), high):
                 continue
             for points, where in ((_drawn(part), ""), (_near(part), " near the defaults")):
                 if _binds(part, bound, points):
-                    text = part.text(upright(tidy(bound), part.usual))
-                    return f"lambda < {text}{where}", True, ""
-    return " or ".join(_text(*ends) for ends in stable), False, ""
+                    largest = upright(tidy(bound), part.usual)
+                    return Stability(f"{letter} < {names.text(largest)}{where}", largest)
+    return Stability(" or ".join(_text(letter, *ends) for ends in stable))
 
 
-def _text(low: Expr, high: Expr) -> str:
+def _text(letter: str, low: Expr, high: Expr) -> str:
     """An interval in words."""
     if high == sp.oo:
-        return f"lambda > {float(low):.10g}"
-    return f"{float(low):.10g} < " * bool(low) + f"lambda < {float(high):.10g}"
+        return f"{letter} > {float(low):.10g}"
+    return f"{float(low):.10g} < " * bool(low) + f"{letter} < {float(high):.10g}"
 
 
 # --- exactly, at numbers --------------------------------------------------------------------------
