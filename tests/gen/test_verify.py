@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import sys
 import tomllib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,18 @@ from hamilforge import optimizer_cases
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.derive.arrays import Array
+from hamilforge.gen.program.ir import Apply, Const, Function, Line, Ref
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.rounding import errors
 from hamilforge.generation import catalogue_folder
 from hamilforge.optimizer_cases import reference_cases
 from hamilforge.runtime.optimizers.verify import (
     FORMS,
     ROOM,
     _deviation,
+    _distance,
     _host_deviation,
     _solution_deviation,
 )
@@ -226,3 +231,20 @@ def test_a_sum_within_a_sum_is_refused_in_words(tmp_path):
     path = rule(tmp_path, "sum(sqrt(1 + dot(p, p) + p**2))")
     with pytest.raises(DeclarationError, match="a sum within a sum"):
         pipeline.check(catalogue.load(path))
+
+
+def test_halves_of_exponentials_may_leave_the_range_before_they_do():
+    """Of a product of a small number and sinh, which is in the range where that is."""
+    x, out = Array("x", ("d",)), Array("out", ("d",))
+    value = Apply("mul", (Const(Fraction(1, 10)), Apply("sinh", (Ref("x"),))))
+    function = Function("f", (x,), (Line(out, value),), (("out", out),))
+    points = np.array([1.0, 700.0, 710.2, -710.2])
+    (bound,) = errors(function, {"x": [points]}, {}, "float64")["out"]
+    assert np.isfinite(bound).tolist() == [True, True, False, False]
+    expected = np.sinh(points) / 10
+    wrong = np.array([expected[0], expected[1], np.inf, -np.inf])
+    assert _distance(wrong, expected, abs(expected), bound).bounds == 0
+    for place, fault in ((0, np.inf), (1, np.inf), (2, np.nan)):
+        faulty = expected.copy()
+        faulty[place] = fault
+        assert _distance(faulty, expected, abs(expected), bound).bounds > 1e300
