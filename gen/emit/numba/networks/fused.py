@@ -10,27 +10,48 @@ before the loop whether they overlap, and compute many samples at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product as indices
 
 from hamilforge.gen.derive.arrays import Array, Entry, Outer, Product, Stack, Transpose
 from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView
 from hamilforge.gen.emit.numba.networks.network_writer import NetworkWriter, factors_of
-from hamilforge.gen.emit.printer import words
 from hamilforge.gen.emit.products.network import NetworkProduct
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.text import moment
-from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, names
+from hamilforge.gen.program.ir import Apply, Function, Line, Reduce, Ref, names, parts
 from hamilforge.gen.program.networks.unroll import Call, Combination, Statement, Term
 
 #: Entries of all controls of a layer up to which their sums stay in registers.
 MOST = 32
 #: Rows read in a loop that fills one, up to which LLVM asks whether they overlap with it.
 ASKED = 8
+#: Operations that are no function to evaluate.
+ARITHMETIC = frozenset(("add", "mul", "neg", "div", "pow"))
 _FORWARD = '**INNER, fastmath={"contract"}'
 _BACKWARD = '**INNER, fastmath={"contract", "reassoc", "nsz"}'
 Index = tuple[int, ...]
 #: What an entry of an array is called, by its name and indices.
 At = Callable[..., str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Assignment:
+    """A line of a loop that sets an entry or adds to it.
+
+    Attributes:
+        name: of the entry.
+        text: the line.
+        reads: the entries in it.
+        evaluates: whether a function is evaluated.
+        is_row: whether the entry is read from a row.
+    """
+
+    name: str
+    text: str
+    reads: frozenset[str] = frozenset()
+    evaluates: bool = False
+    is_row: bool = False
 
 
 def fits(product: NetworkProduct) -> bool:
@@ -209,7 +230,10 @@ class _Loop:
         self._casts = False
         #: What of the clock is read: t and h.
         self._clock: set[str] = set()
-        self._body: list[tuple[str, str]] = []
+        self._body: list[_Assignment] = []
+        #: Of the assignment that is written next.
+        self._reads: set[str] = set()
+        self._evaluates = False
         self._weights: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
         self._moments: dict[str, str] = {}
@@ -347,6 +371,7 @@ class _Loop:
             case Reduce(arg=Ref(name=of), how="sum", over="entries"):
                 return " + ".join(at(of, *each) for each in _indices(arrays[of]))
             case Reduce(arg=Ref(name=of), how="logsumexp"):
+                self._evaluates = True
                 entries = [at(of, *each) for each in _indices(arrays[of])]
                 largest = f"max({', '.join(entries)})" if len(entries) > 1 else entries[0]
                 exp = self._need("vector_math.exp")
@@ -359,11 +384,15 @@ class _Loop:
                 printer = EntryPrinter(read, self._need)
                 text = printer(value)
                 self._numbers |= printer.numbers
+                self._evaluates = any(
+                    isinstance(part, Apply) and part.op not in ARITHMETIC for part in parts(value)
+                )
                 return text
 
     def _entry(self, name: str, index: Index) -> str:
         entry = _entry(name, index)
         self._entries[entry] = (name, index)
+        self._reads.add(entry)
         return entry
 
     def _kind(self, text: str) -> str:
@@ -372,13 +401,17 @@ class _Loop:
         return f"kind__({text})"
 
     def _set(self, name: str, text: str) -> None:
-        self._computed.add(name)
-        self._body.append((name, f"{name} = {text}"))
+        self._assign(name, f"{name} = {text}")
 
     def _add(self, name: str, text: str) -> None:
         self._sums[name] = None
+        self._assign(name, f"{name} += {text}")
+
+    def _assign(self, name: str, text: str) -> None:
         self._computed.add(name)
-        self._body.append((name, f"{name} += {text}"))
+        reads = frozenset(self._reads | {name})
+        self._body.append(_Assignment(name, text, reads, self._evaluates))
+        self._reads, self._evaluates = set(), False
 
     # --- the function
 
@@ -401,12 +434,12 @@ class _Loop:
         before = [f"{name} = {self._kind(text)}" for name, text in sorted(self._moments.items())]
         before += [f"{name} = {self._kind(text)}" for name, text in self._weights.items()]
         before += [f"{name} = {self._kind(text)}" for name, text in self._numbers.items()]
-        inside: list[tuple[str, str]] = []
+        inside: list[_Assignment] = []
         for entry, base, index in self._loads():
             array = self._writer.given(base)
             if array is None:
                 row = f"{base}[{index[0] if index else 0}, n]"
-                inside.append((entry, f"{entry} = {row}"))
+                inside.append(_Assignment(entry, f"{entry} = {row}", is_row=True))
             elif array.shape:
                 before.append(f"{entry} = {base}[{', '.join(map(str, index))}]")
             else:
@@ -426,40 +459,39 @@ class _Loop:
         loops = self._row_by_row(inside) if self._parts else None
         if loops is None:
             stores = [f"{row} = {entry}" for entry, row in self._stored.items()]
-            loops = [[*(text for _, text in (*inside, *self._body)), *stores]]
+            loops = [[*(line.text for line in (*inside, *self._body)), *stores]]
         texts = [text for loop in loops for text in (head, *(f"    {line}" for line in loop))]
         return (*before, *texts, *after)
 
-    def _row_by_row(self, loads: Sequence[tuple[str, str]]) -> list[list[str]] | None:
+    def _row_by_row(self, loads: Sequence[_Assignment]) -> list[list[str]] | None:
         """A loop for each row that is filled, in the order in which they are computed.
 
         Args:
-            loads: entries that are read from rows, and the lines that do it.
+            loads: entries that are read from rows.
 
         Returns:
             The lines of each loop, which reads the rows that those before it have filled; None
             where too many rows would be read in one, or a function evaluated in two.
         """
         found: list[list[str]] = []
-        filled: dict[str, str] = {}
+        filled: dict[str, _Assignment] = {}
         evaluated: set[str] = set()
-        for entry in dict.fromkeys(name for name, _ in self._body if name in self._stored):
+        for entry in dict.fromkeys(line.name for line in self._body if line.name in self._stored):
             wanted, lines, rows = {entry}, [], 0
-            for name, text in reversed([*loads, *filled.items(), *self._body]):
+            for line in reversed([*loads, *filled.values(), *self._body]):
                 # a row that is filled is read, and not computed again
-                if name not in wanted or (name in filled and text != filled[name]):
+                if line.name not in wanted or filled.get(line.name, line) is not line:
                     continue
-                read = words(text)
-                wanted |= read
-                lines.append(text)
-                rows += text.endswith(", n]")
-                if any(f"{word}(" in text for word in read):
-                    if name in evaluated:
+                wanted |= line.reads
+                lines.append(line.text)
+                rows += line.is_row
+                if line.evaluates:
+                    if line.name in evaluated:
                         return None
-                    evaluated.add(name)
+                    evaluated.add(line.name)
             if rows > ASKED:
                 return None
             row = self._stored[entry]
             found.append([*reversed(lines), f"{row} = {entry}"])
-            filled[entry] = f"{entry} = {row}"
+            filled[entry] = _Assignment(entry, f"{entry} = {row}", is_row=True)
         return found
