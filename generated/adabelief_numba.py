@@ -4,7 +4,7 @@
     s_new = s_scale * (g - m_new)**2 + beta2 * s + eps
     x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * s_new)))
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(r + eps)/(lr*(1 - beta1)), r = sqrt((1 - beta2)*(lambda*theta - lambda*theta*(1 - beta1)
 - beta1*m)**2 + eps + beta2*s).
 

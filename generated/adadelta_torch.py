@@ -5,7 +5,7 @@
     s_new = rho * s + v_scale * (delta * delta)
     x_new = x - lr * delta
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2/(lr*r), r =
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2/(lr*r), r =
 sqrt((s + eps)/(rho*v + lambda**2*theta**2*(1 - rho) + eps)).
 
 Reference: M. D. Zeiler, ADADELTA: an adaptive learning rate method, arXiv:1212.5701

@@ -6,9 +6,8 @@
     sum_of_squares_new = g * g + sum_of_squares
     x_new = x - x_scale * (g / (sqrt(sum_of_squares_new) + eps))
 
-Derived from the equation adagrad by squares_then_point. Order 1. Stable on lambda theta^2/2,
-without weight decay, for lambda < 2*(s + eps)/lr, s = sqrt(sum_of_squares +
-lambda**2*theta**2).
+Derived from the equation adagrad by squares_then_point. Order 1. Stable on lambda theta^2/2
+without weight decay for lambda < 2*(s + eps)/lr, s = sqrt(sum_of_squares + lambda**2*theta**2).
 
 Reference: J. Duchi, E. Hazan and Y. Singer, Adaptive subgradient methods for online learning
 and stochastic optimization, JMLR 12 (2011) 2121-2159

@@ -4,7 +4,7 @@
     u_new = max(beta2 * u, eps + abs(g))
     x_new = x - x_scale * (m_new / u_new)
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*s*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*s*(1 +
 beta1)/(lr*(1 - beta1)), s = max(beta2*u, lambda*abs(theta) + eps).
 
 Reference: D. P. Kingma and J. L. Ba, Adam: a method for stochastic optimization,

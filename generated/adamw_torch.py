@@ -4,8 +4,8 @@
     v_new = v_scale * (g * g) + beta2 * v
     x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_new)))
 
-Derived from the equation adam by averages_then_point. Order 1. Stable on lambda theta^2/2,
-without weight decay, for lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 - beta1)), s =
+Derived from the equation adam by averages_then_point. Order 1. Stable on lambda theta^2/2
+without weight decay for lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 - beta1)), s =
 sqrt(lambda**2*theta**2*(1 - beta2) + beta2*v).
 
 Reference: I. Loshchilov and F. Hutter, Decoupled weight decay regularization, arXiv:1711.05101

@@ -8,7 +8,7 @@
     direction = (direction_scale_2 * m_new + direction_scale_3 * v_new) / (eps + sqrt(direction_scale * s_new))
     x_new = x_scale * (x_scale_2 * direction + x)
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(1 + beta2)*(r + eps)/(lr*(1 + 3*beta2 - 2*beta2**2 - beta1 + beta1*beta2 -
 2*beta1*beta2**2)), r = sqrt((1 - beta3)*(lambda*theta + beta2*(-previous + lambda*theta))**2 +
 beta3*s).

@@ -5,7 +5,7 @@
     v_new = v_scale * (g * g) + beta2 * v
     x_new = x - lr * (weight_decay * x + (x_scale_2 * m1_new + alpha * m2_new) / (eps + sqrt(x_scale * v_new)))
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(1 + beta3)*(s + eps)/(lr*(1 + beta3 - beta1 - beta1*beta3 + alpha - alpha*beta3 +
 alpha*beta1 - alpha*beta1*beta3)), s = sqrt(lambda**2*theta**2*(1 - beta2) + beta2*v).
 

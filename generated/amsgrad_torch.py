@@ -5,7 +5,7 @@
     v_max_new = max(v_max, v_new)
     x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_max_new)))
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(sqrt(s) + eps)/(lr*(1 - beta1)), s = max(v_max, lambda**2*theta**2*(1 - beta2) +
 beta2*v).
 

@@ -16,7 +16,7 @@
     solution:
     x_new = anchor
 
-Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2, without weight decay,
+Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2 without weight decay
 for lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 - beta1)), s = sqrt(lambda**2*theta**2*(1 - beta2) +
 beta2*v).
 

@@ -14,7 +14,7 @@
     solution:
     x_new = c
 
-Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2, without weight decay,
+Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2 without weight decay
 for lambda < 2/eta.
 
 Reference: S. Zhang, A. Choromanska and Y. LeCun, Deep learning with elastic averaging SGD, NIPS

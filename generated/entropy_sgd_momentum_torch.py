@@ -15,12 +15,13 @@
     solution:
     x_new = x_state
 
-Typed as an update. Of the step inside a loop, without its noise: Stable on lambda theta^2/2,
-without weight decay, for lambda < 2/eta + 2*momentum/eta - stiffness_k near the defaults. With
-it, variances on lambda theta^2/2 tend to y: 2*temperature*(1 + momentum)/((1 -
-momentum)*(stiffness_k + lambda)*(2 + 2*momentum - eta*stiffness_k - eta*lambda)); y v:
-2*eta*temperature/((1 - momentum)*(2 + 2*momentum - eta*stiffness_k - eta*lambda)); v:
-4*eta*temperature/((1 - momentum)*(2 + 2*momentum - eta*stiffness_k - eta*lambda)).
+Typed as an update. Of the step inside a loop, without its noise: Stable on lambda theta^2/2
+without weight decay for lambda < 2/eta + 2*momentum/eta - stiffness_k near the defaults. With
+it, variances on lambda theta^2/2 without weight decay tend to y: 2*temperature*(1 +
+momentum)/((1 - momentum)*(stiffness_k + lambda)*(2 + 2*momentum - eta*stiffness_k -
+eta*lambda)); y v: 2*eta*temperature/((1 - momentum)*(2 + 2*momentum - eta*stiffness_k -
+eta*lambda)); v: 4*eta*temperature/((1 - momentum)*(2 + 2*momentum - eta*stiffness_k -
+eta*lambda)).
 
 Reference: P. Chaudhari et al., Entropy-SGD: biasing gradient descent into wide valleys, ICLR
 2017

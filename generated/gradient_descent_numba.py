@@ -3,8 +3,8 @@
     theta_rate_1 = -g
     x_new = x + lr * theta_rate_1
 
-Derived from the equation steepest_descent by euler. Order 1. Stable on lambda theta^2/2,
-without weight decay, for lambda < 2/lr.
+Derived from the equation steepest_descent by euler. Order 1. Stable on lambda theta^2/2 without
+weight decay for lambda < 2/lr.
 
 Reference: A. Cauchy, Methode generale pour la resolution des systemes d'equations simultanees,
 C. R. Acad. Sci. Paris 25 (1847) 536-538

@@ -13,7 +13,7 @@
     solution:
     x_new = x_state
 
-Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2, without weight decay,
+Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2 without weight decay
 for lambda < 2/eta - 1/gamma_k near the defaults.
 
 Reference: P. Chaudhari et al., Deep relaxation: partial differential equations for optimizing

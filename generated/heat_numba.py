@@ -14,7 +14,7 @@
     x_new = x_state
 
 Typed as an update. Of the step inside a loop, without its noise: With it, variances on lambda
-theta^2/2 tend to w: gamma_k.
+theta^2/2 without weight decay tend to w: gamma_k.
 
 Reference: P. Chaudhari et al., Deep relaxation: partial differential equations for optimizing
 deep neural networks, Res. Math. Sci. 5 (2018)

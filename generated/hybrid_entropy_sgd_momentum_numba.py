@@ -18,11 +18,11 @@
     solution:
     x_new = x_state
 
-Typed as an update. Of the step inside a loop, without its noise: Stable on lambda theta^2/2,
-without weight decay, for lambda < 2/eta + 2*momentum/eta - stiffness_k near the defaults. With
-it, variances on lambda theta^2/2 tend to w: (2*temperature + 2*smoothing*stiffness_k +
-2*momentum*temperature - 2*momentum**2*smoothing*stiffness_k + 2*lambda*smoothing -
-2*lambda*momentum**2*smoothing - eta*smoothing*stiffness_k**2 +
+Typed as an update. Of the step inside a loop, without its noise: Stable on lambda theta^2/2
+without weight decay for lambda < 2/eta + 2*momentum/eta - stiffness_k near the defaults. With
+it, variances on lambda theta^2/2 without weight decay tend to w: (2*temperature +
+2*smoothing*stiffness_k + 2*momentum*temperature - 2*momentum**2*smoothing*stiffness_k +
+2*lambda*smoothing - 2*lambda*momentum**2*smoothing - eta*smoothing*stiffness_k**2 +
 eta*momentum*smoothing*stiffness_k**2 - 2*eta*lambda*smoothing*stiffness_k +
 2*eta*lambda*momentum*smoothing*stiffness_k + 2*eta*lambda**2*momentum*smoothing)/((1 -
 momentum)*(stiffness_k + lambda)*(2 + 2*momentum - eta*stiffness_k - eta*lambda)); w y: (1 +

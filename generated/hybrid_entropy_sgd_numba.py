@@ -16,13 +16,14 @@
     solution:
     x_new = x_state
 
-Typed as an update. Of the step inside a loop, without its noise: Stable on lambda theta^2/2,
-without weight decay, for lambda < 2/eta - stiffness_k near the defaults. With it, variances on
-lambda theta^2/2 tend to w: (2*temperature + 2*smoothing*stiffness_k + 2*lambda*smoothing -
-eta*smoothing*stiffness_k**2 - 2*eta*lambda*smoothing*stiffness_k)/((stiffness_k + lambda)*(2 -
-eta*stiffness_k - eta*lambda)); w y: (2*temperature + eta*lambda**2*smoothing)/((stiffness_k +
-lambda)*(2 - eta*stiffness_k - eta*lambda)); y: (2*temperature +
-eta*lambda**2*smoothing)/((stiffness_k + lambda)*(2 - eta*stiffness_k - eta*lambda)).
+Typed as an update. Of the step inside a loop, without its noise: Stable on lambda theta^2/2
+without weight decay for lambda < 2/eta - stiffness_k near the defaults. With it, variances on
+lambda theta^2/2 without weight decay tend to w: (2*temperature + 2*smoothing*stiffness_k +
+2*lambda*smoothing - eta*smoothing*stiffness_k**2 -
+2*eta*lambda*smoothing*stiffness_k)/((stiffness_k + lambda)*(2 - eta*stiffness_k - eta*lambda));
+w y: (2*temperature + eta*lambda**2*smoothing)/((stiffness_k + lambda)*(2 - eta*stiffness_k -
+eta*lambda)); y: (2*temperature + eta*lambda**2*smoothing)/((stiffness_k + lambda)*(2 -
+eta*stiffness_k - eta*lambda)).
 
 Reference: P. Chaudhari et al., Deep relaxation: partial differential equations for optimizing
 deep neural networks, Res. Math. Sci. 5 (2018)

@@ -8,8 +8,8 @@
     x_new = x + x_scale * theta_rate_1
     psi_new = psi + x_scale * psi_rate_1
 
-Derived from the equation inna by euler. Order 1. Stable on lambda theta^2/2, without weight
-decay, for lambda < (4 - 2*alpha*lr)/(lr*(-lr + 2*beta)) near the defaults.
+Derived from the equation inna by euler. Order 1. Stable on lambda theta^2/2 without weight
+decay for lambda < (4 - 2*alpha*lr)/(lr*(-lr + 2*beta)) near the defaults.
 
 Reference: C. Castera, J. Bolte, C. Fevotte and E. Pauwels, An inertial Newton algorithm for
 deep learning, JMLR 22 (2021) 134, arXiv:1905.12278

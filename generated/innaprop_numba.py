@@ -9,8 +9,8 @@
     x_new = x + theta_rate_1
     psi_new = psi + psi_rate_1
 
-Derived from the equation innaprop by square_then_inertia. Order 1. Stable on lambda theta^2/2,
-without weight decay, for lambda < 2*(s + eps)*(2 - alpha*lr)/(lr*(-lr + 2*beta)) near the
+Derived from the equation innaprop by square_then_inertia. Order 1. Stable on lambda theta^2/2
+without weight decay for lambda < 2*(s + eps)*(2 - alpha*lr)/(lr*(-lr + 2*beta)) near the
 defaults, s = sqrt(sigma*v + lambda**2*theta**2*(1 - sigma)).
 
 Reference: J. Bolte, R. Boustany, E. Pauwels and A. Purica, A second-order-like optimizer with

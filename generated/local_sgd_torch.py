@@ -8,7 +8,7 @@
     outer:
     x_new = theta_mean
 
-Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2, without weight decay,
+Typed as an update. Of the step inside a loop: Stable on lambda theta^2/2 without weight decay
 for lambda < (2 + 2*momentum)/lr.
 
 Reference: S. U. Stich, Local SGD converges fast and communicates little, ICLR 2019

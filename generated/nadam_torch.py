@@ -5,7 +5,7 @@
     direction = direction_scale * g + direction_scale_2 * m_new
     x_new = x - lr * (direction / (eps + sqrt(x_scale * v_new)))
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(s + eps)/(lr*(1 - beta1)*(1 + 2*beta1)), s = sqrt(lambda**2*theta**2*(1 - beta2) +
 beta2*v).
 

@@ -3,7 +3,7 @@
     m_new = m_scale * g + beta1 * m
     x_new = x - lr * (m_new / sqrt(m_new * m_new + eps_2))
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*s*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*s*(1 +
 beta1)/(lr*(1 - beta1)), s = sqrt((lambda*theta*(1 - beta1) + beta1*m)**2 + eps**2).
 
 Reference: The relativistic Euler step of G. Franca, J. Sulam, D. P. Robinson and R. Vidal,

@@ -20,10 +20,10 @@
     solution:
     x_new = c
 
-Typed as an update. Of the step inside a loop, without its noise: Stable on lambda theta^2/2,
-without weight decay, for lambda < 2/eta - 1/gamma_k near the defaults. With it, variances on
-lambda theta^2/2 tend to y: 2*gamma_k**2*temperature/((1 + gamma_k*lambda)*(2*gamma_k - eta -
-eta*gamma_k*lambda)).
+Typed as an update. Of the step inside a loop, without its noise: Stable on lambda theta^2/2
+without weight decay for lambda < 2/eta - 1/gamma_k near the defaults. With it, variances on
+lambda theta^2/2 without weight decay tend to y: 2*gamma_k**2*temperature/((1 +
+gamma_k*lambda)*(2*gamma_k - eta - eta*gamma_k*lambda)).
 
 Reference: P. Chaudhari et al., Parle: parallelizing stochastic gradient descent, SysML 2018
 """

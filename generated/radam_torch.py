@@ -5,7 +5,7 @@
     scale = (scale_scale / (sqrt(v_new) + eps) if length_above_5 == 1 else 1)
     x_new = x - x_scale * (m_new * scale)
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(s + eps)/(lr*(1 - beta1)), s = sqrt(lambda**2*theta**2*(1 - beta2) + beta2*v).
 
 Reference: L. Liu, H. Jiang, P. He, W. Chen, X. Liu, J. Gao and J. Han, On the variance of the

@@ -6,8 +6,8 @@
     buffer_new = (buffer if momentum_is_0 == 1 else momentum * buffer + direction)
     x_new = x - lr * (direction if momentum_is_0 == 1 else buffer_new)
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(s +
-eps)/lr, s = sqrt(lambda**2*theta**2*(1 - alpha) + alpha*v).
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(s + eps)/lr,
+s = sqrt(lambda**2*theta**2*(1 - alpha) + alpha*v).
 
 Reference: T. Tieleman and G. Hinton, Lecture 6.5 - RMSprop, Neural networks for machine
 learning, 2012; centered: A. Graves, arXiv:1308.0850

@@ -3,7 +3,7 @@
     v_new = (v if momentum_is_0 == 1 else (g if last_made_is_0 == 1 else momentum * v + v_scale * g))
     x_new = x - lr * (g if momentum_is_0 == 1 else (momentum * v_new + g if nesterov == 1 else v_new))
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2/lr.
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2/lr.
 
 Reference: I. Sutskever, J. Martens, G. Dahl and G. Hinton, On the importance of initialization
 and momentum in deep learning, ICML 2013

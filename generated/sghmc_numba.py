@@ -5,10 +5,11 @@
     x_new = x + lr * v_new
 
 Derived from the equation underdamped_langevin by sghmc. Of the step without its noise: Order 1.
-Stable on lambda theta^2/2, without weight decay, for lambda < 4/lr**2 - 2*friction/lr near the
-defaults. With it, variances on lambda theta^2/2 tend to theta: 2*temperature*(2 -
-friction*lr)/(lambda*(4 - lambda*lr**2 - 2*friction*lr)); theta v: 2*lr*temperature/(4 -
-lambda*lr**2 - 2*friction*lr); v: 4*temperature/(4 - lambda*lr**2 - 2*friction*lr).
+Stable on lambda theta^2/2 without weight decay for lambda < 4/lr**2 - 2*friction/lr near the
+defaults. With it, variances on lambda theta^2/2 without weight decay tend to theta:
+2*temperature*(2 - friction*lr)/(lambda*(4 - lambda*lr**2 - 2*friction*lr)); theta v:
+2*lr*temperature/(4 - lambda*lr**2 - 2*friction*lr); v: 4*temperature/(4 - lambda*lr**2 -
+2*friction*lr).
 
 Reference: T. Chen, E. B. Fox and C. Guestrin, Stochastic gradient Hamiltonian Monte Carlo, ICML
 2014

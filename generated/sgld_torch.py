@@ -4,8 +4,8 @@
     x_new = x + x_scale * noise + lr * theta_rate_1
 
 Derived from the equation overdamped_langevin by euler. Of the step without its noise: Order 1.
-Stable on lambda theta^2/2, without weight decay, for lambda < 2/lr. With it, variances on
-lambda theta^2/2 tend to theta: 2*temperature/(lambda*(2 - lambda*lr)).
+Stable on lambda theta^2/2 without weight decay for lambda < 2/lr. With it, variances on lambda
+theta^2/2 without weight decay tend to theta: 2*temperature/(lambda*(2 - lambda*lr)).
 
 Reference: M. Welling and Y. W. Teh, Bayesian learning via stochastic gradient Langevin
 dynamics, ICML 2011

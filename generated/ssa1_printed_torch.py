@@ -9,7 +9,7 @@
     solution:
     x_new = u
 
-Typed as an update. Order 1. Stable on lambda theta^2/2, without weight decay, for lambda < (4 -
+Typed as an update. Order 1. Stable on lambda theta^2/2 without weight decay for lambda < (4 -
 2*lr)/(3*lr**2) near the defaults.
 
 Reference: C. D. Alecsa, T. Pinta and I. Boros, New optimization algorithms for neural network

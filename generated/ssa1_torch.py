@@ -9,8 +9,8 @@
     solution:
     x_new = u
 
-Typed as an update. Order 1. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(2
-- lr)*(1 + tau)/(lr**2*(1 + 2*tau + lr)) near the defaults.
+Typed as an update. Order 1. Stable on lambda theta^2/2 without weight decay for lambda < 2*(2 -
+lr)*(1 + tau)/(lr**2*(1 + 2*tau + lr)) near the defaults.
 
 Reference: C. D. Alecsa, T. Pinta and I. Boros, New optimization algorithms for neural network
 training using operator splitting techniques, Neural Networks 126 (2020) 178-190,

@@ -9,8 +9,8 @@
     solution:
     x_new = u
 
-Typed as an update. Order 1. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1
-+ tau)*(1 + (1 - lr)**q)/(lr**2*(3 + 3*tau + tau*(1 - lr)**q)) near the defaults.
+Typed as an update. Order 1. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
+tau)*(1 + (1 - lr)**q)/(lr**2*(3 + 3*tau + tau*(1 - lr)**q)) near the defaults.
 
 Reference: C. D. Alecsa, T. Pinta and I. Boros, New optimization algorithms for neural network
 training using operator splitting techniques, Neural Networks 126 (2020) 178-190,

@@ -8,7 +8,7 @@
     v_new = v_scale * (g * g * sign(v - g * g)) + v
     x_new = x - lr * (m_new / (sqrt(v_new) + eps))
 
-Typed as an update. Stable on lambda theta^2/2, without weight decay, for lambda < 2*(1 +
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(s + eps)/(lr*(1 - beta1)), s = sqrt(v + lambda**2*theta**2*(-1 + beta2)*sign(v -
 lambda**2*theta**2)).
 

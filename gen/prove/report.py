@@ -83,6 +83,7 @@ class Report:
 
     Attributes:
         of_inner_steps: whether what is proved is of the steps inside a loop.
+        parabola: the loss of stability limits and variances.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Report:
     claims: tuple[Claim, ...]
     notes: tuple[str, ...] = ()
     of_inner_steps: bool = False
+    parabola: str = "lambda q^2/2"
 
     def __getitem__(self, name: str) -> Value:
         """The value of a property."""
@@ -198,16 +200,13 @@ class Report:
             )
         elif form is not None and "defect" in known:
             parts.append(f"Not conformal symplectic: {known['defect'].value}.")
-        parabola, without = "lambda q^2/2", ""
-        if "origin" in known:  # what rules alone have
-            parabola, without = "lambda theta^2/2", ", without weight decay,"
         limit = known.get("stability_limit")
         if limit is not None and limit.value:
             where = f", {limit.where}" if limit.where else ""
-            parts.append(f"Stable on {parabola}{without} for {limit.value}{where}.")
+            parts.append(f"Stable on {self.parabola} for {limit.value}{where}.")
         if variance is not None and isinstance(variance.value, dict):
             texts = "; ".join(f"{name}: {text}" for name, text in variance.value.items())
-            parts.append(f"With it, variances on {parabola} tend to {texts}.")
+            parts.append(f"With it, variances on {self.parabola} tend to {texts}.")
         return " ".join(parts)
 
 

@@ -106,7 +106,7 @@ class LateSteps(SymbolicSteps):
             return {line: self._limit(value) for line, value in self.host().items() if line in rows}
         used = {line for row in host.rows for line in row} | {line for _, line in host.memory}
         for guess in (self._after(2), self.memory):
-            self.memory = dict(guess)
+            self.memory, self.fixed = dict(guess), {}
             values = {
                 line: self._limit(value) for line, value in self.host().items() if line in used
             }

@@ -500,7 +500,7 @@ class _Comparison:
                 points.append(point)
                 return Coordinate(f"g__{len(points)}")
 
-            side.step(gradient, AS_IT_IS, self._late_scalars(side))
+            side.step(gradient, AS_IT_IS, self._scalars_in_force(side))
             met.append([*points, side.arrays["x"]])
         *stages, last = (left - right for left, right in zip(*met, strict=True))
         differences = {f"the point of gradient {k}": value for k, value in enumerate(stages, 1)}
@@ -510,7 +510,7 @@ class _Comparison:
         self._solutions = [self._ours.solution() - self._theirs.solution()]
         return differences
 
-    def _late_scalars(self, side: SymbolicSteps) -> Mapping[str, Expr] | None:
+    def _scalars_in_force(self, side: SymbolicSteps) -> Mapping[str, Expr] | None:
         """The scalars of the host that a step reads, as n -> oo; None for those of this step."""
         if not self._reduction.late:
             return None

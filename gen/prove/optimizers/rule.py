@@ -85,13 +85,18 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     claims = (*compare_claims(head, findings), *reduction_claims(findings))
     noisy = bool(derivation.program.noises)
     notes = (*(WITHOUT_NOISE,) * noisy, *(OF_INNER,) * looped)
-    return Report(head.name, "optimizer", head.title, findings, claims, notes, looped)
+    parabola = _parabola(names_of(derivation.optimizer))
+    return Report(head.name, "optimizer", head.title, findings, claims, notes, looped, parabola)
 
 
 def _parabola(names: Names) -> str:
-    """What the linear part of a step is of."""
-    loss = f"J = {names.text(curvature)} {names.text(POINT)}^2/2"
-    return f"{loss} without weight decay, steps after many, {_CHOICES}"
+    """The loss of which steps are linear."""
+    return f"{names.text(curvature)} {names.text(POINT)}^2/2 without weight decay"
+
+
+def _on_parabola(names: Names) -> str:
+    """Of what the linear part of a step is."""
+    return f"J = {_parabola(names)}, steps after many, {_CHOICES}"
 
 
 def _loop_stability(
@@ -134,7 +139,7 @@ def _noise(
     findings = []
     if program.noises:
         ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
-        reach = f"one coordinate, {_parabola(names_of(rule))}, where steps shrink"
+        reach = f"one coordinate, {_on_parabola(names_of(rule))}, where steps shrink"
         findings.append(variance_finding(allowance, program, ends, reach))
     if isinstance(rule, Discretised) and system and (program.noises or system.noise):
         findings.append(weak_order_finding(lambda: of_system(rule)))
@@ -184,7 +189,7 @@ def _first_steps(derivation: RuleDerivation) -> Finding:
 
 def _spectrum(derivation: RuleDerivation) -> Finding:
     part, names = step_map(derivation.program), names_of(derivation.optimizer)
-    reach = _parabola(names) + at_defaults(part.fixed)
+    reach = _on_parabola(names) + at_defaults(part.fixed)
     where = names.where(part.polynomial, part.letters)
     return Finding("spectrum", names.text(part.polynomial), _STEP, reach, where=where)
 
@@ -192,7 +197,7 @@ def _spectrum(derivation: RuleDerivation) -> Finding:
 def _stability(derivation: RuleDerivation) -> Finding:
     part, names = step_map(derivation.program), names_of(derivation.optimizer)
     found = stability(part, names)
-    reach = _parabola(names) + at_defaults(part.fixed)
+    reach = _on_parabola(names) + at_defaults(part.fixed)
     if found.bound is None:
         reach += ", at the defaults"
         reach += f" and {', '.join(map(names.text, part.letters))} = 1" if part.letters else ""
