@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import NoConvergence, minimize, newton_krylov
 
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.fields import draws
@@ -28,6 +28,8 @@ from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
 
 Floats = NDArray[np.float64]
+#: What rounding may leave of a gradient, and how many times as much is taken; steps of Newton's.
+ROUNDING, ROOM, NEWTON = 1e-9, 1e3, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def solve(
         steps: how many.
         time: how long.
         t0: when it begins.
-        tolerance: of the gradient, in units of the step.
+        tolerance: of the gradient, beside that of controls of zero; where rounding does not allow
+            it, 1e-6 of that at most is left.
         parameters: values of the field's own parameters; the declared ones else.
         sizes: of dimensions that no state has.
         draw: the seed of the field's fixed arrays.
@@ -84,7 +87,7 @@ def solve(
     Raises:
         DeclarationError: a declaration has problems, or the field no running cost.
         ValueError: an argument is out of its domain.
-        ArithmeticError: the equations could not be solved.
+        ArithmeticError: the equations were not solved, more is left.
     """
     declared = products.load_field(field, by_stage=True)
     if declared.running is None:
@@ -175,19 +178,21 @@ def solve(
 
     count = sum(int(np.prod(shape)) for shape in shapes.values())
 
+    unit = float(abs(cost(np.zeros(count))[1]).max()) or 1.0
+
     def scaled(flat: Floats) -> tuple[float, Floats]:
         value, gradient = cost(flat)
-        return value / h[0], gradient
+        return value / h[0] / unit, gradient / unit
 
-    solution = minimize(
+    found = minimize(
         scaled, np.zeros(count), jac=True, method="BFGS",
         options={"gtol": tolerance, "maxiter": 40 * count, "xrtol": 0.0},
-    )  # fmt: skip
-    _, gradient = cost(solution.x)
-    slope = float(abs(gradient).max())
-    if not slope < 1e3 * max(tolerance, 1e-9):
+    ).x  # fmt: skip
+    found = _polished(lambda flat: scaled(flat)[1], found, tolerance)
+    slope = float(abs(cost(found)[1]).max())
+    if not slope <= ROOM * max(tolerance, ROUNDING) * unit:
         raise ArithmeticError(f"the equations were not solved: a slope of {slope:.1e} is left")
-    solved = machine(solution.x)
+    solved = machine(found)
     trajectory = solved.forward(begin)
     backward = solved.costates(begin, costates)
     size = range(len(starts))
@@ -195,7 +200,23 @@ def solve(
         t0 + np.concatenate([[0.0], np.cumsum(h)]),
         tuple(np.array([state[k][0] for state in trajectory]) for k in size),
         tuple(np.array([state[k][0] for state in backward]) for k in size),
-        {network.declared[name]: value for name, value in unpacked(solution.x).items()},
+        {network.declared[name]: value for name, value in unpacked(found).items()},
         float(trajectory[-1][-1][0, 0]),
         slope,
     )
+
+
+def _polished(gradient: Callable[[Floats], Floats], start: Floats, tolerance: float) -> Floats:
+    """Newton's steps on the gradient, whose rounding is less than that of the cost."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            ends = newton_krylov(gradient, start, f_tol=tolerance, maxiter=NEWTON)
+        except NoConvergence as stopped:
+            (ends,) = stopped.args
+        except (ArithmeticError, ValueError):
+            return start
+    better: Floats = np.asarray(ends, float)
+    if not np.isfinite(better).all():
+        return start
+    return better if abs(gradient(better)).max() < abs(gradient(start)).max() else start

@@ -7,6 +7,7 @@ each step; backward takes the steps again, last to first, and applies each step'
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -98,7 +99,7 @@ class Flow(torch.nn.Module):
 
     @h.setter
     def h(self, h: float) -> None:
-        step = real_number("h", h)
+        step = real_number("h", without_graph("h", h))
         if not (step != 0 and math.isfinite(step)):
             raise ValueError(f"h = {h}: a finite step other than 0 was expected")
         self._h = step
@@ -110,7 +111,7 @@ class Flow(torch.nn.Module):
 
     @t0.setter
     def t0(self, t0: float) -> None:
-        self._t0 = finite_number("t0", t0)
+        self._t0 = finite_number("t0", without_graph("t0", t0))
 
     @property
     def steps(self) -> int:
@@ -323,6 +324,21 @@ class Flow(torch.nn.Module):
         )
 
 
+def without_graph(name: str, value: Any) -> Any:
+    """A number that no gradient is taken by.
+
+    Args:
+        name: what it is.
+        value: a number, or a tensor of one.
+
+    Raises:
+        ValueError: a tensor that asks for its gradient.
+    """
+    if isinstance(value, torch.Tensor) and value.requires_grad:
+        raise ValueError(f"{name}: no gradient by it is derived; {name}.detach() was expected")
+    return value
+
+
 def _path(module: Flow, y0: Tensor, values: Sequence[Tensor]) -> list[Tensor]:
     """The states before, between and after all steps; additions are compensated."""
     y, low = y0, torch.zeros_like(y0)
@@ -374,7 +390,7 @@ class _Trajectory(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, module: Flow, y0: Tensor, *values: Tensor) -> Tensor:
         states = _path(module, y0, values)
-        ctx.module = module
+        ctx.module = copy.copy(module)  # as it is now: steps may be chosen anew before the way back
         ctx.save_for_backward(*states[:-1], *values)
         return torch.stack([states[k] for k in module.kept()])
 
@@ -404,7 +420,7 @@ class _Transformed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         module, y0, *values = inputs
-        ctx.module = module
+        ctx.module = copy.copy(module)
         ctx.save_for_backward(y0, *output[1:], *values)
         ctx.mark_non_differentiable(*output[1:])
 

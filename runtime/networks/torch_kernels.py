@@ -194,7 +194,8 @@ class CompiledSweep(torch.autograd.Function):
             done.out(lent.rounds)
         ctx.module, ctx.kernels, ctx.count, ctx.kind = module, kernels, count, kind
         ctx.lent = weakref.ref(lent)  # what is saved is the tensor
-        ctx.save_for_backward(t0, h, *arrays, saved)
+        ctx.shared = len(module.given())
+        ctx.save_for_backward(*module.given(), t0, h, *arrays, saved)
         return tuple(map(torch.from_numpy, done.ends))
 
     @staticmethod
@@ -206,7 +207,7 @@ class CompiledSweep(torch.autograd.Function):
                 f"{module.NAME}: the derived adjoint is not differentiated again "
                 f"(create_graph=True); {module.INSTEAD}"
             )
-        t0, h, *arrays, saved = ctx.saved_tensors
+        t0, h, *arrays, saved = ctx.saved_tensors[ctx.shared :]
         _, _, by_time, by_steps, _, *wanted = ctx.needs_input_grad
         if transforms_are_active() or is_recorded() or any(map(is_of_many, costates)):
             with without_autocast(h):

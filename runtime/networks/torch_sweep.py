@@ -55,7 +55,9 @@ class Sweep(torch.autograd.Function):
         """
         states, saved, plan = _forward(module, t0, h, count, arrays, any(ctx.needs_input_grad))
         ctx.module, ctx.count, ctx.plan = module, count, plan
-        ctx.save_for_backward(t0, h, *arrays[count:], *saved)
+        ctx.kept = len(saved) + len(arrays) - count
+        # what all layers share is read again, so that a change of it in place is seen
+        ctx.save_for_backward(t0, h, *arrays[count:], *saved, *module.given())
         return states
 
     @staticmethod
@@ -68,6 +70,7 @@ class Sweep(torch.autograd.Function):
                 f"(create_graph=True); {module.INSTEAD}"
             )
         t0, h, *rest = ctx.saved_tensors
+        rest = rest[: ctx.kept]
         with without_autocast(h):
             by_time, by_steps, *others = _backward(
                 module, ctx.plan, ctx.count, any(ctx.needs_input_grad[1:3]), t0, h, costates, rest
