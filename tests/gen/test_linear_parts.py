@@ -302,6 +302,21 @@ OWN: dict[str, tuple[list[str], dict[str, tuple[float, str]], dict[str, Any]]] =
         {},
         {"spectrum": "-1 + z + lambda*min(lr, 1)", "stability_limit": "lambda < 2/min(lr, 1)"},
     ),
+    "a rate that alternates": (
+        ["theta = theta - lr*where(cos(pi*n) > 0, 1, 2)*grad(theta)"],
+        {},
+        {"spectrum": None, "stability_limit": None, "effective_lr": None},
+    ),
+    "a restart now and then": (
+        ["m = where(cos(2*pi*n/50) > 0.999, 0, a)*m + grad(theta)", "theta = theta - lr*m"],
+        {"a": (0.9, "unit-interval")},
+        {"spectrum": None, "stability_limit": None, "effective_lr": None},
+    ),
+    "a rate that is another one later": (
+        ["theta = theta - lr*where(n > 100, 1, 2)*grad(theta)"],
+        {},
+        {"stability_limit": "lambda < 2/lr", "effective_lr": "lr"},
+    ),
     "an average that grows": (
         ["m = b*m + grad(theta)", "theta = theta - lr*m"],
         {"b": (1.5, "nonnegative")},
@@ -385,6 +400,15 @@ def test_unknowns_are_no_letters_of_a_card(tmp_path: Path) -> None:
     assert finding.where == (
         "s = sqrt(v/2 + ahead**2*lambda**2/2), ahead where the gradient is taken"
     )
+
+
+def test_a_rate_is_in_units_of_what_there_is(tmp_path: Path) -> None:
+    report = pipeline.check(rule(tmp_path, ["theta = theta - lr*sign(grad(theta))"], ["theta"]))
+    assert "in units of sign(g), g > 0" in report.finding("effective_lr").reach
+    wd = {"weight_decay": (0.01, "nonnegative")}
+    assign = ["theta = theta*(1 - lr*weight_decay) - lr*grad(theta)"]
+    report = pipeline.check(rule(tmp_path, assign, ["theta"], **wd))
+    assert report.finding("effective_decay").why == "the rule does its own weight decay"
 
 
 def test_letters_that_a_formula_does_not_have_are_not_written_out(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ from hamilforge.gen.prove.optimizers.symbolic_steps import (
     number,
 )
 
-#: The number of a step after many.
-LATE = 10**30
+#: Numbers of steps after many: many in a row, and others.
+DIGITS = 60
+LATE = tuple(10**30 + k for k in (*range(64), *(k**4 for k in range(9, 41))))
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,14 @@ class LateSteps(SymbolicSteps):
         """A choice by scalars; by an entry of an array or of a gradient there is no one step."""
         if difference.free_symbols - {*self.known, number}:
             raise NotDerivableError("a step chooses by entries: it has no linear part")
-        return super()._vanishes(difference)
-
-    def _drawn(self, symbol: sp.Symbol, place: int) -> Expr:
-        return sp.Float(LATE) if symbol == number else super()._drawn(symbol, place)
+        if not difference.has(number):
+            return super()._vanishes(difference)
+        usual = difference.subs(self.known)
+        late = (sp.Float(n, DIGITS) for n in LATE)  # exact powers of them would not fit
+        decisions = {super(LateSteps, self)._vanishes(usual.subs(number, n)) for n in late}
+        if len(decisions) > 1:
+            raise NotDerivableError("a choice depends on the number of the step, however late")
+        return decisions.pop()
 
     def late(self) -> dict[str, Expr]:
         """The host scalars after many steps.

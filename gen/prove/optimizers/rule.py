@@ -220,6 +220,8 @@ def _effective_lr(derivation: RuleDerivation) -> Finding:
 
 def _effective_decay(derivation: RuleDerivation) -> Finding:
     program = derivation.program
+    if program.own_decay:
+        raise NotDerivableError("the rule does its own weight decay")
     if not dict(program.options).get("decoupled_weight_decay"):
         raise NotDerivableError("by default the rule has no decoupled weight decay")
     value, fixed = effective_decay(program, names_of(derivation.optimizer))

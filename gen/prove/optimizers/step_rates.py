@@ -67,10 +67,11 @@ def effective_rate(
     if rate.free_symbols & {*start, *drift} or _grows(matrix.subs(steps.known)):
         raise NotDerivableError("steps under a constant gradient have no limit")
     _compare_with_runs(program, -rate, steps)
-    eps = steps.hyper.get("eps", sp.Integer(0))
     g = names.text(gradient)
-    units = ((g, gradient), (f"{g}/(|{g}| + eps)", gradient / (gradient + eps)), (f"sign({g})", 1))
-    for unit, size_of in units:
+    units: dict[str, Expr] = {g: gradient, f"sign({g})": sp.Integer(1)}
+    if "eps" in steps.hyper:
+        units[f"{g}/(|{g}| + eps)"] = gradient / (gradient + steps.hyper["eps"])
+    for unit, size_of in units.items():
         ratio = sp.simplify(-rate / size_of)
         if not ratio.has(gradient):
             return names.text(upright(tidy(ratio), steps.known)), unit, steps.fixed
