@@ -25,7 +25,7 @@ from hamilforge.gen.prove.optimizers.symbolic_steps import (
     number,
 )
 
-#: Numbers of steps after many: many in a row, and others.
+#: Numbers of steps after many: many in a row, and others; and the digits that tell them apart.
 DIGITS = 60
 LATE = tuple(10**30 + k for k in (*range(64), *(k**4 for k in range(9, 41))))
 

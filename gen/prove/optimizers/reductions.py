@@ -347,8 +347,7 @@ class _Comparison:
 
         try:
             at = {name: float(value) for name, value in known.items()}
-            with np.errstate(all="ignore"):
-                together = come_together(ours, theirs, hyper, at, mapped)
+            together = come_together(ours, theirs, hyper, at, mapped)
         except (ArithmeticError, TypeError, ValueError):
             raise NotDerivableError("late steps have no values in a run") from None
         if not together:

@@ -51,7 +51,7 @@ def run(
     Yields:
         The arrays by name, before the first step and after each.
     """
-    machine = Interpreter(quiet(program), dict(hyper(1)), [np.array(start, float)])
+    machine = _machine(program, hyper(1), start)
     yield _arrays(machine)
     for number in range(1, steps + 1):
         machine.hyper = dict(hyper(number))
@@ -79,11 +79,17 @@ def after_a_step(
     Returns:
         The arrays by name.
     """
-    machine = Interpreter(quiet(program), dict(hyper), [np.full(1, arrays["x"])])
+    machine = _machine(program, hyper, [arrays["x"]])
     machine.skip(number - 1)
     machine.states = {name: [np.full(1, arrays[name])] for name in program.states}
     _step(machine, lambda x: np.full_like(x, slope))
     return alone(_arrays(machine))
+
+
+def _machine(program: Program, hyper: Mapping[str, float], start: Any) -> Interpreter:
+    """A program without noise before its first step."""
+    with np.errstate(all="ignore"):
+        return Interpreter(quiet(program), dict(hyper), [np.array(start, float)])
 
 
 def _step(machine: Interpreter, gradient: Callable[[Any], Any]) -> None:

@@ -184,8 +184,7 @@ def _compare_with_runs(part: StepMap, added: sp.Matrix, start: Mapping[str, sp.S
     program = part.program
     hyper = quick(program, {symbol.name for symbol in part.fixed})
     numbers = at_numbers(part.hyper, hyper)
-    with np.errstate(all="ignore"):
-        arrays = [*map(alone, run(program, always(hyper), lambda x: GENTLE * x, [1.0], MANY))]
+    arrays = [*map(alone, run(program, always(hyper), lambda x: GENTLE * x, [1.0], MANY))]
     errors = []
     for before, after in ((arrays[count - 1], arrays[count]) for count in (FEW, MANY)):
         known = {**numbers, **{start[name]: value for name, value in before.items()}}

@@ -90,9 +90,8 @@ def _compare_with_runs(program: Program, rate: Expr, steps: FrozenSteps) -> None
     hyper = quick(program, {symbol.name for symbol in steps.fixed})
     numbers = at_numbers(steps.hyper, hyper)
     slopes = np.array(SLOPES)
-    with np.errstate(all="ignore"):
-        runs = run(program, always(hyper), lambda _: slopes, np.zeros(len(SLOPES)), MANY)
-        points = [arrays["x"] for arrays in runs]
+    runs = run(program, always(hyper), lambda _: slopes, np.zeros(len(SLOPES)), MANY)
+    points = [arrays["x"] for arrays in runs]
     displacements = ([*points[count - 1] - points[count]] for count in (FEW, MANY))
     for slope, few, many in zip(SLOPES, *displacements, strict=True):
         expected = float(rate.subs({**numbers, gradient: slope}))
