@@ -67,7 +67,6 @@ def field(t, state, parameters, factor, out):
     out[3] = factor * (y * y - x * x - y)
 
 
-@njit(**ENTRY)
 def energy(t, state, parameters):
     """H."""
     x = state[0]
@@ -95,6 +94,17 @@ def energy_size(t, state, parameters):
         + y_squared * abs_y / 3
         + y_squared / 2
     )
+
+
+@njit(**ENTRY)
+def hamiltonian(t, state, parameters):
+    """H, for kernels."""
+    x = state[0]
+    y = state[1]
+    px = state[2]
+    py = state[3]
+    x_squared = x * x
+    return px * px / 2 + py * py / 2 + x_squared * y + x_squared / 2 + y * y / 2 - y * y * y / 3
 
 
 ORDER = 12
@@ -533,7 +543,7 @@ def ensemble_in_lanes(
 
 def along_energy(times, states, parameters, out):
     """The same at each of several states, `(states, components)`."""
-    out[:] = getattr(energy, "py_func", energy)(times, states.T, parameters)
+    out[:] = energy(times, states.T, parameters)
 
 
 @njit(**RECURRENCES)
@@ -668,7 +678,7 @@ def adaptive(
     With ``times`` states are written there, else after every step. The result is t and 0, or infinity
     where the series has no radius of convergence, or the energy is no number at the start.
     """
-    if control[2] == 0.0 and not abs(energy(t, y, parameters)) < np.inf:
+    if control[2] == 0.0 and not abs(hamiltonian(t, y, parameters)) < np.inf:
         return t, np.inf
     direction = 1.0 if stop >= t else -1.0
     place, behind = int(control[4]), control[7]

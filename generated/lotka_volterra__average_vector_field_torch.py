@@ -47,6 +47,13 @@ def energy(t, state, parameters):
     return torch.log(u) + 2 * torch.log(v) - u - v
 
 
+def energy_size(t, state, parameters):
+    """The sum of the sizes of H's terms."""
+    u = state[0]
+    v = state[1]
+    return abs(u) + abs(v) + abs(torch.log(u)) + 2 * abs(torch.log(v))
+
+
 def gradient(t, state, parameters):
     """The gradient of H."""
     u = state[0]
@@ -73,6 +80,8 @@ class LotkaVolterraAverageVectorField(DiscreteGradient):
     FIELDS = (field,)
     PRODUCTS = (field_product,)
     ENERGY = staticmethod(energy)
+    ENERGY_SIZE = staticmethod(energy_size)
+    ROUNDINGS = 4
     GRADIENT = staticmethod(gradient)
     STRUCTURE = staticmethod(structure)
     STRUCTURE_PLACES = ((0, 1), (1, 0))

@@ -645,7 +645,6 @@ def field(t, state, parameters, factor, out):
     )
 
 
-@njit(**ENTRY)
 def energy(t, state, parameters):
     """H."""
     xs = state[0]
@@ -873,6 +872,122 @@ def energy_size(t, state, parameters):
         + (pxp * pxp + pyp * pyp + pzp * pzp) / (2 * m_pluto)
         + (pxn * pxn + pyn * pyn + pzn * pzn) / (2 * m_neptune)
         + (pxj * pxj + pyj * pyj + pzj * pzj) / (2 * m_jupiter)
+    )
+
+
+@njit(**ENTRY)
+def hamiltonian(t, state, parameters):
+    """H, for kernels."""
+    xs = state[0]
+    ys = state[1]
+    zs = state[2]
+    xj = state[3]
+    yj = state[4]
+    zj = state[5]
+    xa = state[6]
+    ya = state[7]
+    za = state[8]
+    xu = state[9]
+    yu = state[10]
+    zu = state[11]
+    xn = state[12]
+    yn = state[13]
+    zn = state[14]
+    xp = state[15]
+    yp = state[16]
+    zp = state[17]
+    pxs = state[18]
+    pys = state[19]
+    pzs = state[20]
+    pxj = state[21]
+    pyj = state[22]
+    pzj = state[23]
+    pxa = state[24]
+    pya = state[25]
+    pza = state[26]
+    pxu = state[27]
+    pyu = state[28]
+    pzu = state[29]
+    pxn = state[30]
+    pyn = state[31]
+    pzn = state[32]
+    pxp = state[33]
+    pyp = state[34]
+    pzp = state[35]
+    gravity = parameters[0]
+    m_sun = parameters[1]
+    m_jupiter = parameters[2]
+    m_saturn = parameters[3]
+    m_uranus = parameters[4]
+    m_neptune = parameters[5]
+    m_pluto = parameters[6]
+    minus_xn = -xn
+    minus_yn = -yn
+    minus_zn = -zn
+    product = gravity * m_jupiter
+    minus_xp = -xp
+    minus_yp = -yp
+    minus_zp = -zp
+    minus_xs = -xs
+    minus_ys = -ys
+    minus_zs = -zs
+    minus_xu = -xu
+    minus_yu = -yu
+    minus_zu = -zu
+    product_2 = gravity * m_neptune
+    product_3 = gravity * m_pluto
+    product_4 = gravity * m_saturn
+    return (
+        (pxu * pxu + pyu * pyu + pzu * pzu) / (2 * m_uranus)
+        + (pxs * pxs + pys * pys + pzs * pzs) / (2 * m_sun)
+        + (pxa * pxa + pya * pya + pza * pza) / (2 * m_saturn)
+        + (pxp * pxp + pyp * pyp + pzp * pzp) / (2 * m_pluto)
+        + (pxn * pxn + pyn * pyn + pzn * pzn) / (2 * m_neptune)
+        + (pxj * pxj + pyj * pyj + pzj * pzj) / (2 * m_jupiter)
+        - gravity
+        * m_sun
+        * m_uranus
+        / np.sqrt((minus_xu + xs) ** 2 + (minus_yu + ys) ** 2 + (minus_zu + zs) ** 2)
+        - product
+        * m_neptune
+        / np.sqrt((minus_xn + xj) ** 2 + (minus_yn + yj) ** 2 + (minus_zn + zj) ** 2)
+        - product_2
+        * m_pluto
+        / np.sqrt((minus_xp + xn) ** 2 + (minus_yp + yn) ** 2 + (minus_zp + zn) ** 2)
+        - product
+        * m_pluto
+        / np.sqrt((minus_xp + xj) ** 2 + (minus_yp + yj) ** 2 + (minus_zp + zj) ** 2)
+        - product_2
+        * m_saturn
+        / np.sqrt((minus_xn + xa) ** 2 + (minus_yn + ya) ** 2 + (minus_zn + za) ** 2)
+        - product_3
+        * m_saturn
+        / np.sqrt((minus_xp + xa) ** 2 + (minus_yp + ya) ** 2 + (minus_zp + za) ** 2)
+        - product * m_saturn / np.sqrt((xj - xa) ** 2 + (yj - ya) ** 2 + (zj - za) ** 2)
+        - product_2
+        * m_sun
+        / np.sqrt((minus_xs + xn) ** 2 + (minus_ys + yn) ** 2 + (minus_zs + zn) ** 2)
+        - product_3
+        * m_sun
+        / np.sqrt((minus_xs + xp) ** 2 + (minus_ys + yp) ** 2 + (minus_zs + zp) ** 2)
+        - product_4
+        * m_sun
+        / np.sqrt((minus_xs + xa) ** 2 + (minus_ys + ya) ** 2 + (minus_zs + za) ** 2)
+        - product
+        * m_sun
+        / np.sqrt((minus_xs + xj) ** 2 + (minus_ys + yj) ** 2 + (minus_zs + zj) ** 2)
+        - product_2
+        * m_uranus
+        / np.sqrt((minus_xu + xn) ** 2 + (minus_yu + yn) ** 2 + (minus_zu + zn) ** 2)
+        - product_3
+        * m_uranus
+        / np.sqrt((minus_xu + xp) ** 2 + (minus_yu + yp) ** 2 + (minus_zu + zp) ** 2)
+        - product_4
+        * m_uranus
+        / np.sqrt((minus_xu + xa) ** 2 + (minus_yu + ya) ** 2 + (minus_zu + za) ** 2)
+        - product
+        * m_uranus
+        / np.sqrt((minus_xu + xj) ** 2 + (minus_yu + yj) ** 2 + (minus_zu + zj) ** 2)
     )
 
 
@@ -1390,7 +1505,7 @@ def ensemble(
 
 def along_energy(times, states, parameters, out):
     """The same at each of several states, `(states, components)`."""
-    out[:] = getattr(energy, "py_func", energy)(times, states.T, parameters)
+    out[:] = energy(times, states.T, parameters)
 
 
 @njit(**RECURRENCES)
@@ -1525,7 +1640,7 @@ def adaptive(
     With ``times`` states are written there, else after every step. The result is t and 0, or infinity
     where the series has no radius of convergence, or the energy is no number at the start.
     """
-    if control[2] == 0.0 and not abs(energy(t, y, parameters)) < np.inf:
+    if control[2] == 0.0 and not abs(hamiltonian(t, y, parameters)) < np.inf:
         return t, np.inf
     direction = 1.0 if stop >= t else -1.0
     place, behind = int(control[4]), control[7]

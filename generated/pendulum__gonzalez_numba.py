@@ -45,7 +45,6 @@ SIZE, ROWS, UNKNOWNS = 2, 8, 2
 LANES = 0
 
 
-@njit(**ENTRY)
 def energy(t, state, parameters):
     """H."""
     q = state[0]
@@ -55,6 +54,22 @@ def energy(t, state, parameters):
 
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
+    q = state[0]
+    p = state[1]
+    return p * p / 2 + abs(np.cos(q))
+
+
+@njit(**ENTRY)
+def hamiltonian(t, state, parameters):
+    """H, for kernels."""
+    q = state[0]
+    p = state[1]
+    return p * p / 2 - np.cos(q)
+
+
+@njit(**ENTRY)
+def terms(t, state, parameters):
+    """The sum of the sizes of H's terms, for kernels."""
     q = state[0]
     p = state[1]
     return p * p / 2 + abs(np.cos(q))
@@ -84,13 +99,19 @@ def structure(t, state, parameters, out):
     out[1, 0] = -1
 
 
+#: Up to how many roundings of its terms hide what H misses, and the least normal number.
+ROUNDINGS, LEAST = 4 * 2.0**-52, 2.0**-1022
 NODES = (0.5,)
 WEIGHTS = (1.0,)
 
 
 @njit(**INNER)
-def mean_gradient(t, u, v, parameters, mean, derivative, point, row, held, second):
-    """A mean of grad H from u to v, made exact along v - u; and its derivative by v."""
+def mean_gradient(t, u, v, parameters, noise, mean, derivative, point, row, held, second):
+    """A mean of grad H from u to v, made exact along v - u; and its derivative by v.
+
+    What H misses is not told from a rounding up to ``noise``.  Returned is by how much that makes
+    the mean uncertain.
+    """
     for i in range(SIZE):
         mean[i] = 0.0
         for j in range(SIZE):
@@ -106,12 +127,15 @@ def mean_gradient(t, u, v, parameters, mean, derivative, point, row, held, secon
             for j in range(SIZE):
                 derivative[i, j] += WEIGHTS[k] * NODES[k] * second[i, j]
     distance = 0.0
-    missing = energy(t, v, parameters) - energy(t, u, parameters)
+    missing = hamiltonian(t, v, parameters) - hamiltonian(t, u, parameters)
     for i in range(SIZE):
         distance += (v[i] - u[i]) ** 2
         missing -= mean[i] * (v[i] - u[i])
-    if distance == 0.0:
-        return
+    if abs(missing) <= noise / 2 or distance == 0.0:
+        return 0.0
+    uncertain = noise / distance**0.5
+    if abs(missing) <= noise:
+        return uncertain
     share = missing / distance
     gradient(t, v, parameters, 1.0, row)
     for j in range(SIZE):
@@ -124,6 +148,7 @@ def mean_gradient(t, u, v, parameters, mean, derivative, point, row, held, secon
             derivative[i, j] += (v[i] - u[i]) * point[j]
         derivative[i, i] += share
         mean[i] += share * (v[i] - u[i])
+    return uncertain
 
 
 #: Iterations at most, a size below which rounding stops them, and the finest continuation in h.
@@ -131,21 +156,27 @@ ITERATIONS, ROUNDING, FINEST = 50, 2.3e-13, 4096
 
 
 @njit(**INNER)
-def defect(t, h, u, v, parameters, rows, square, slopes):
-    """``v - u - h S grad(u, v)`` and, in ``square``, its derivative by v; the size of it."""
+def defect(t, h, u, v, parameters, noise, rows, square, slopes):
+    """``v - u - h S grad(u, v)`` and, in ``square``, its derivative by v.
+
+    Returned are the size of it, and that of what is uncertain in it.
+    """
     mean, point, row, held = rows[0], rows[1], rows[2], rows[6]
     derivative, second = slopes[0:SIZE], slopes[SIZE : 2 * SIZE]
-    mean_gradient(t, u, v, parameters, mean, derivative, point, row, held, second)
+    uncertain = mean_gradient(
+        t, u, v, parameters, noise, mean, derivative, point, row, held, second
+    )
     for i in range(SIZE):
         point[i] = (u[i] + v[i]) / 2
         for j in range(SIZE):
             second[i, j] = 0.0
     structure(t + h / 2, point, parameters, second)
-    largest = 0.0
+    largest, weight = 0.0, 0.0
     for i in range(SIZE):
         total = v[i] - u[i]
         for j in range(SIZE):
             total -= h * second[i, j] * mean[j]
+            weight += abs(h * second[i, j])
             entry = 0.0
             for k in range(SIZE):
                 entry -= h * second[i, k] * derivative[k, j]
@@ -153,15 +184,15 @@ def defect(t, h, u, v, parameters, rows, square, slopes):
         square[i, i] += 1.0
         rows[3, i] = total
         largest += abs(total)
-    return largest
+    return largest, weight * uncertain
 
 
 @njit(**INNER)
-def newton(t, h, u, v, parameters, rows, square, slopes, pivots):
+def newton(t, h, u, v, parameters, noise, rows, square, slopes, pivots):
     """Newton's iteration for v with step lengths that make the defect smaller; 0 or the defect."""
     change, trial = square[SIZE], rows[5]
     before = np.inf
-    largest = defect(t, h, u, v, parameters, rows, square, slopes)
+    largest, rounding = defect(t, h, u, v, parameters, noise, rows, square, slopes)
     for iteration in range(ITERATIONS):
         factored(square, pivots, SIZE)
         size, scale = 0.0, 0.0
@@ -171,7 +202,8 @@ def newton(t, h, u, v, parameters, rows, square, slopes, pivots):
         for i in range(SIZE):
             size += abs(change[i])
             scale += abs(u[i]) + abs(v[i])
-        if size == 0.0 or (size <= ROUNDING * scale and size >= before):
+        lost = ROUNDING * scale + rounding + LEAST
+        if size == 0.0 or (size <= lost and size >= before / 2):
             return 0.0
         if not size < np.inf:
             return np.inf
@@ -180,15 +212,15 @@ def newton(t, h, u, v, parameters, rows, square, slopes, pivots):
         while True:
             for i in range(SIZE):
                 trial[i] = v[i] - length * change[i]
-            found = defect(t, h, u, trial, parameters, rows, square, slopes)
-            if found <= (1.0 - length / 4) * largest or found <= ROUNDING * scale:
+            reached, rounding = defect(t, h, u, trial, parameters, noise, rows, square, slopes)
+            if reached <= (1.0 - length / 4) * largest or reached <= lost:
                 break
             length /= 2
             if length < 1e-4:
                 return largest
         for i in range(SIZE):
             v[i] = trial[i]
-        largest = found
+        largest = reached
     return largest
 
 
@@ -196,6 +228,7 @@ def newton(t, h, u, v, parameters, rows, square, slopes, pivots):
 def step(t, h, y, parameters, rows, square, slopes, flags):
     """One step; 0, or the defect of a solve that failed. A large h is reached by continuation."""
     v = rows[4]
+    noise = ROUNDINGS * terms(t, y, parameters) + LEAST
     parts = 1
     residual = 1.0
     while parts <= FINEST:
@@ -203,7 +236,7 @@ def step(t, h, y, parameters, rows, square, slopes, flags):
             v[i] = y[i]
         for part in range(1, parts + 1):
             residual = newton(
-                t, h * part / parts, y, v, parameters, rows, square, slopes, flags[2:]
+                t, h * part / parts, y, v, parameters, noise, rows, square, slopes, flags[2:]
             )
             if residual != 0.0:
                 break
@@ -277,4 +310,4 @@ def ensemble(
 
 def along_energy(times, states, parameters, out):
     """The same at each of several states, `(states, components)`."""
-    out[:] = getattr(energy, "py_func", energy)(times, states.T, parameters)
+    out[:] = energy(times, states.T, parameters)

@@ -45,6 +45,13 @@ def energy(t, state, parameters):
     return p * p / 2 - torch.cos(q)
 
 
+def energy_size(t, state, parameters):
+    """The sum of the sizes of H's terms."""
+    q = state[0]
+    p = state[1]
+    return p * p / 2 + abs(torch.cos(q))
+
+
 def gradient(t, state, parameters):
     """The gradient of H."""
     q = state[0]
@@ -68,6 +75,8 @@ class PendulumGonzalez(DiscreteGradient):
     FIELDS = (field,)
     PRODUCTS = (field_product,)
     ENERGY = staticmethod(energy)
+    ENERGY_SIZE = staticmethod(energy_size)
+    ROUNDINGS = 4
     GRADIENT = staticmethod(gradient)
     STRUCTURE = staticmethod(structure)
     STRUCTURE_PLACES = ((0, 1), (1, 0))

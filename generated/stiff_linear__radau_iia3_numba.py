@@ -80,9 +80,9 @@ def jacobian(t, state, parameters, out):
 STAGES = 3
 #: Iterations of each kind at most, what counts as contraction, a size below which rounding stops
 #: them, for how many solves Newton's method is kept once iteration has not contracted, the shortest
-#: part of a Newton step that is tried, and a size that is none.
+#: part of a Newton step that is tried, and the largest and the least normal number.
 ITERATIONS, CONTRACTION, ROUNDING, PATIENCE, SHORTEST = 200, 0.25, 2.3e-13, 100, 1e-4
-LARGEST = 1.7e308
+LARGEST, LEAST = 1.7e308, 2.0**-1022
 PART_STARTS = (0,)
 INNER_1 = np.array(
     [
@@ -134,7 +134,7 @@ def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, sl
         size = 0.0
         for entry in range(6):
             size += abs(change[entry])
-        near = size < np.inf and size <= ROUNDING * scale
+        near = size < np.inf and size <= ROUNDING * scale + LEAST
         if size == 0.0 or (near and size >= before):
             flags[1] = max(flags[1] - 1, 0)
             return 0.0
@@ -239,7 +239,7 @@ def iterate_1(rows, times, factors, bases, increments, parameters, fresh, flags)
                 + abs(stage_r3_1)
                 + abs(fresh_r3_1)
             )
-            if not (size < np.inf and size <= ROUNDING * scale):
+            if not (size < np.inf and size <= ROUNDING * scale + LEAST):
                 break
             if size >= before:
                 flags[1] = 0

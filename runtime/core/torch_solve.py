@@ -19,6 +19,48 @@ Tensor = torch.Tensor
 Arrays = Sequence[Tensor]
 
 
+class Settled:
+    """Which samples Newton's method is done with: their changes are those of rounding.
+
+    Args:
+        like: the state before, `(batch, size)`.
+        enough: up to how many roundings of the state a change ends the iteration; far below one if
+            None.
+    """
+
+    def __init__(self, like: Tensor, enough: float | None = None) -> None:
+        numbers = torch.finfo(like.dtype)
+        self.epsilon, self._least = numbers.eps, numbers.tiny
+        self._enough = self.epsilon if enough is None else enough
+        self.done = torch.zeros_like(like[:, 0], dtype=torch.bool)
+        self.last = torch.full_like(like[:, 0], torch.inf)
+
+    def kept(self, change: Tensor) -> Tensor:
+        """The change of the samples that are not done, and 0 for the others."""
+        return torch.where(self.done[:, None], 0.0, change)
+
+    def after(self, size: Tensor, scale: Tensor, uncertain: Tensor | float = 0.0) -> bool:
+        """Note a change.
+
+        A sample is done after one of no more than ``enough``, and after one of up to 1000 roundings
+        that is more than half of the one before.
+
+        Args:
+            size: of the change, `(batch,)`.
+            scale: of what is changed, `(batch,)`.
+            uncertain: up to what size a change is one of rounding beside that, `(batch,)`.
+
+        Returns:
+            Whether all are done.
+        """
+        rounding = self.epsilon * scale + self._least
+        within = size <= 1e3 * rounding + uncertain
+        self.done = self.done | (size <= self._enough * rounding)
+        self.done = self.done | (within & (size >= self.last / 2))
+        self.last = torch.where(self.done, 0.0, size)
+        return bool(self.done.all())
+
+
 def solved(
     stages: Callable[..., Arrays],
     slopes: Callable[..., Arrays],
@@ -42,28 +84,25 @@ def solved(
         IntegrationError: the iteration did not converge.
     """
     solution = _joined(stages(*(torch.zeros_like(tensor) for tensor in like)))
-    epsilon = torch.finfo(solution.dtype).eps
+    state = _joined(like)
+    settled = Settled(state, enough=4)
     factors, before = None, float("inf")
     # near a rest point right-hand sides are no more exact than the states are over a step
-    reach = max(map(largest, like)) / abs(float(h))
+    reach = state.abs().amax(-1) / abs(float(h))
     for _ in range(ITERATIONS):
         parts = _split(solution, like)
-        change = _joined(stages(*parts)) - solution
+        change = settled.kept(_joined(stages(*parts)) - solution)
         if factors is None or not largest(change) <= CONTRACTION * before:
             matrix = _matrix(lambda *v, at=parts: slopes(*at, *v), like)
             factors = torch.linalg.lu_factor(matrix)
         before = largest(change)
         step = torch.linalg.lu_solve(*factors, change[..., None])[..., 0]
         solution = solution + step
-        size, scale = largest(step), largest(solution) + reach
-        if size <= 4 * epsilon * scale:
+        size = step.abs().amax(-1)
+        if settled.after(size, solution.abs().amax(-1) + reach):
             return _split(solution, like)
-        if not size < float("inf"):
+        if not bool((size < float("inf")).all()):
             break
-    else:
-        # rounding keeps a right-hand side with kinks from coming closer
-        if size <= 1e3 * epsilon * scale:
-            return _split(solution, like)
     raise IntegrationError(
         f"the stages of the layer at t = {float(t):.6g} with h = {float(h):.6g} did not converge, "
         f"the last change being {before:.1e}; try a smaller step",

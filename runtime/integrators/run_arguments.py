@@ -246,7 +246,7 @@ def refuse_undefined(product: ModuleType, start: float, state: Floats, table: Fl
 def _energy(product: ModuleType, start: float, y: Floats, row: Floats) -> float:
     """The energy of one state."""
     if not getattr(product, "SITES", None):
-        return float(getattr(product.energy, "py_func", product.energy)(start, y, row))
+        return float(product.energy(start, y, row))
     energy = np.zeros(1)
     product.along_energy(np.array([start]), y[None], row, energy)
     return float(energy[0])

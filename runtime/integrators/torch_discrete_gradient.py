@@ -7,24 +7,23 @@ from typing import Any, ClassVar
 
 import torch
 
-from hamilforge.runtime.core.torch_solve import largest
+from hamilforge.runtime.core.torch_solve import Settled, largest
 from hamilforge.runtime.integrators.torch_flow import (
     ITERATIONS,
     Entries,
     Flow,
     Tensor,
     columns,
-    is_lost,
 )
-
-#: Differences below this are no denominators of increments, relative to 1 + |u|.
-SMALL = 1e-5
 
 
 class DiscreteGradient(Flow):
     """A discrete gradient; see ``gen.program.integrators.integrator.DiscreteGradient``."""
 
     ENERGY: ClassVar[Callable[..., Any]]
+    #: The sum of the sizes of H's terms, and up to how many roundings of it hide what H misses.
+    ENERGY_SIZE: ClassVar[Callable[..., Any]]
+    ROUNDINGS: ClassVar[int]
     GRADIENT: ClassVar[Callable[..., Entries]]
     STRUCTURE: ClassVar[Callable[..., Entries]]
     STRUCTURE_PLACES: ClassVar[tuple[tuple[int, int], ...]]
@@ -34,7 +33,7 @@ class DiscreteGradient(Flow):
     FRICTION: ClassVar[Callable[..., Any] | None] = None
 
     def step(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """Newton's method for all of the batch at once, from the Euler step.
+        """Newton's method from the Euler step, for each sample until rounding ends it.
 
         Args:
             t: the time at the start of the step, `()`, float64.
@@ -48,21 +47,17 @@ class DiscreteGradient(Flow):
             IntegrationError: no convergence, or a singular matrix.
         """
         y = y.detach()
-        v = y + self.h * self._rate(t, y, y + 1e-3, values).detach()
-        before = float("inf")
-        epsilon = torch.finfo(y.dtype).eps
-        room = 1e3 if not self.DIRECTIONS else 1 / SMALL  # of quotients by small differences
+        v = y + self.h * self._rate(t, y, y, values)[0].detach()
+        settled = Settled(y)
         for _ in range(ITERATIONS):
-            defect, slope = self._with_slope(t, y, v, values)
-            change = self.solve(t, slope, defect)
+            defect, slope, uncertain = self._with_slope(t, y, v, values)
+            change = settled.kept(self.solve(t, slope, defect))
             v = v - change
-            size = largest(change.abs().sum(-1))
-            scale = largest((y.abs() + v.abs()).sum(-1))
-            if is_lost(size, before, scale, epsilon, room):
+            scale = (y.abs() + v.abs()).sum(-1)
+            if settled.after(change.abs().sum(-1), scale, uncertain):
                 return v
-            before = size
-        number = round((float(t) - self.t0) / self.h)
-        raise self.refuse(t, number, before, f"no convergence, the last change {before:.1e}")
+        number, last = round((float(t) - self.t0) / self.h), largest(settled.last)
+        raise self.refuse(t, number, last, f"no convergence, the last change {last:.1e}")
 
     def adjoint(
         self, t: Tensor, y: Tensor, values: Sequence[Tensor], costate: Tensor
@@ -83,44 +78,52 @@ class DiscreteGradient(Flow):
             IntegrationError: the step cannot be taken again.
         """
         v = self.step(t, y, values)
-        _, slope = self._with_slope(t, y, v, values)
+        _, slope, _ = self._with_slope(t, y, v, values)
         weight = self.solve(t, slope.transpose(-1, -2), costate)
         state = y.detach().requires_grad_()
         grown = [value.detach().expand(len(y)).clone().requires_grad_() for value in values]
         with torch.enable_grad():
-            defect = self._defect(t, state, v, grown)
+            defect, _ = self._defect(t, state, v, grown)
             gradients = torch.autograd.grad(defect, [state, *grown], -weight, allow_unused=True)
         zero = torch.zeros_like(y[:, 0])
         return gradients[0], [zero if gradient is None else gradient for gradient in gradients[1:]]
 
     def _with_slope(
         self, t: Tensor, y: Tensor, v: Tensor, values: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """The defect, and its derivative by v."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The defect, its derivative by v, and by how much rounding makes it uncertain."""
         point = v.detach().requires_grad_()
         with torch.enable_grad():
-            defect = self._defect(t, y, point, values)
+            defect, uncertain = self._defect(t, y, point, values)
             rows = [
                 torch.autograd.grad(defect[:, i].sum(), point, retain_graph=True)[0]
                 for i in range(defect.shape[-1])
             ]
-        return defect.detach(), torch.stack(rows, -2)
+        return defect.detach(), torch.stack(rows, -2), uncertain
 
-    def _defect(self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]) -> Tensor:
-        return v - u - self.h * self._rate(t, u, v, values)
+    def _defect(
+        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """``v - u - h rate``, and by how much rounding makes it uncertain, `(batch,)`."""
+        rate, uncertain = self._rate(t, u, v, values)
+        return v - u - self.h * rate, abs(self.h) * uncertain
 
-    def _rate(self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """S times the discrete gradient, less friction."""
+    def _rate(
+        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """S times the discrete gradient, less friction; and how uncertain its entries are."""
         middle = (u + v) / 2
         structure = self.matrix(
             self.STRUCTURE, self.STRUCTURE_PLACES, t + self.h / 2, middle, values
         )
-        rate = (structure @ self._mean(t, u, v, values)[..., None])[..., 0]
+        mean, uncertain = self._mean(t, u, v, values)
+        uncertain = uncertain * structure.detach().abs().sum((-1, -2))
+        rate = (structure @ mean[..., None])[..., 0]
         if self.FRICTION is None:
-            return rate
+            return rate, uncertain
         half = u.shape[-1] // 2
         taken = columns((self.FRICTION(t + self.h / 2, values),), u) * middle[:, half:]
-        return torch.cat([rate[:, :half], rate[:, half:] - taken], -1)
+        return torch.cat([rate[:, :half], rate[:, half:] - taken], -1), uncertain
 
     def _energy(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
         energy: Tensor = self.ENERGY(t, self.entries(y), values)
@@ -129,37 +132,60 @@ class DiscreteGradient(Flow):
     def _slopes(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
         return columns(self.GRADIENT(t, self.entries(y), values), y)
 
-    def _mean(self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]) -> Tensor:
+    def _mean(
+        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The discrete gradient, and by how much rounding makes its entries uncertain, `(batch,)`.
+
+        What H misses is not told from a rounding up to a size that is the same for all of a step.
+        """
+        with torch.no_grad():
+            numbers = torch.finfo(u.dtype)
+            size = columns((self.ENERGY_SIZE(t, self.entries(u), values),), u)[:, 0]
+            noise = self.ROUNDINGS * numbers.eps * size + numbers.tiny
         if self.DIRECTIONS:
-            increments = [
-                self._increments(t, u, v, values, direction) for direction in self.DIRECTIONS
-            ]
-            return torch.stack(increments).mean(0)
+            means, uncertain = zip(
+                *(self._increments(t, u, v, values, noise, way) for way in self.DIRECTIONS),
+                strict=True,
+            )
+            return torch.stack(means).mean(0), torch.stack(uncertain).amax(0)
         difference = v - u
         mean = torch.zeros_like(u)
         for node, weight in zip(self.NODES, self.WEIGHTS, strict=True):
             mean = mean + weight * self._slopes(t, u + node * difference, values)
         distance = (difference * difference).sum(-1)
         missing = self._energy(t, v, values) - self._energy(t, u, values)
-        missing = missing - (mean * difference).sum(-1)
-        still = distance == 0
-        share = torch.where(still, 0.0, missing / torch.where(still, 1.0, distance))
-        return mean + share[:, None] * difference
+        share, of_share = _told(missing - (mean * difference).sum(-1), distance, noise)
+        return mean + share[:, None] * difference, of_share * distance.detach().sqrt()
 
     def _increments(
-        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor], direction: int
-    ) -> Tensor:
-        columns = list(u.unbind(-1))
-        increments = list(u.unbind(-1))
+        self,
+        t: Tensor,
+        u: Tensor,
+        v: Tensor,
+        values: Sequence[Tensor],
+        noise: Tensor,
+        direction: int,
+    ) -> tuple[Tensor, Tensor]:
+        """The mean of the slopes at both ends of an increment, and what H misses of it."""
+        at = list(u.unbind(-1))
+        increments, uncertain = list(u.unbind(-1)), [noise] * len(at)
+        below, slopes = self._energy(t, u, values), self._slopes(t, u, values)
         for i in range(u.shape[-1])[::direction]:
-            before = torch.stack(columns, -1)
             difference = v[:, i] - u[:, i]
-            columns[i] = (u[:, i] + v[:, i]) / 2
-            between = self._slopes(t, torch.stack(columns, -1), values)[:, i]
-            columns[i] = v[:, i]
-            after = torch.stack(columns, -1)
-            large = difference.abs() > SMALL * (1 + u[:, i].abs())
-            over = self._energy(t, after, values) - self._energy(t, before, values)
-            quotient = over / torch.where(large, difference, 1.0)
-            increments[i] = torch.where(large, quotient, between)
-        return torch.stack(increments, -1)
+            before = slopes[:, i]
+            at[i] = v[:, i]
+            point = torch.stack(at, -1)
+            above, slopes = self._energy(t, point, values), self._slopes(t, point, values)
+            between = (before + slopes[:, i]) / 2
+            more, uncertain[i] = _told(above - below - between * difference, difference, noise)
+            increments[i], below = between + more, above
+        return torch.stack(increments, -1), torch.stack(uncertain).amax(0)
+
+
+def _told(missing: Tensor, over: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """``missing/over`` where it is told from noise, and 0 else; and by how much it is uncertain."""
+    size = missing.detach().abs()
+    hidden, near = size <= noise, size > noise / 2
+    quotient = torch.where(hidden, 0.0, missing / torch.where(hidden, 1.0, over))
+    return quotient, torch.where(near, noise / torch.where(near, over.detach().abs(), 1.0), 0.0)

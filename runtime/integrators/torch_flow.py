@@ -457,23 +457,6 @@ def _time(module: Flow, like: Tensor, step: int) -> Tensor:
     return torch.tensor(module.t0 + step * module.h, dtype=torch.float64, device=like.device)
 
 
-def is_lost(size: float, before: float, scale: float, epsilon: float, room: float = 1e3) -> bool:
-    """Whether a change of Newton's method is one of rounding.
-
-    Args:
-        size: of the change.
-        before: of the one before it.
-        scale: of what is changed.
-        epsilon: of the precision.
-        room: how many roundings may be in it.
-
-    Returns:
-        True if the change is far below any rounding, or if it is within the room and no smaller
-        than the one before.
-    """
-    return size <= epsilon**2 * scale or (size <= room * epsilon * scale and size >= before)
-
-
 def columns(entries: Sequence[Any], like: Tensor) -> Tensor:
     """Entries side by side; a number stands for a column of it, `(sites, batch)` for many."""
     zero = torch.zeros_like(like[:, 0])

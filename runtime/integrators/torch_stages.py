@@ -16,13 +16,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from hamilforge.runtime.core.torch_solve import largest
+from hamilforge.runtime.core.torch_solve import Settled, largest
 from hamilforge.runtime.integrators.torch_flow import (
     ITERATIONS,
     Entries,
     Flow,
     Tensor,
-    is_lost,
     replaced,
 )
 
@@ -137,10 +136,9 @@ class _Run:
         self._k[stage] = replaced(self._k[stage], where, factor * rate)
 
     def _solve(self, nodes: Sequence[tuple[str, int, int]]) -> None:
-        """Newton's method for all of the batch at once."""
+        """Newton's method, for each of the batch until its changes are lost in rounding."""
         increments = [node for node in nodes if node[0] == "increment"]
-        before = float("inf")
-        epsilon = torch.finfo(self._y.dtype).eps
+        settled = Settled(self._y)
         for _ in range(ITERATIONS):
             old = self._gathered(increments)
             for node in nodes:
@@ -150,15 +148,15 @@ class _Run:
             for node in increments:
                 self._compute(node)
             change = self._module.solve(self._t, matrix, self._gathered(increments) - old)
+            change = settled.kept(change)
             self._scatter(increments, old + change)
-            size = largest(change)
-            scale = max(map(largest, self._stage))
-            if is_lost(size, before, scale, epsilon):
+            scale = torch.stack(self._stage).abs().amax((0, -1))
+            if settled.after(change.abs().amax(-1), scale):
                 return
-            before = size
+        last = largest(settled.last)
         raise self._module.refuse(
-            self._t, round((float(self._t) - self._module.t0) / self._module.h), before,
-            f"the stages did not converge, the last change being {before:.1e}",
+            self._t, round((float(self._t) - self._module.t0) / self._module.h), last,
+            f"the stages did not converge, the last change being {last:.1e}",
         )  # fmt: skip
 
     def _gathered(self, increments: Sequence[tuple[str, int, int]]) -> Tensor:

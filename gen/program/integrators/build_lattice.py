@@ -24,6 +24,7 @@ from hamilforge.gen.derive.integrators.lattice import (
     site_gradient,
     start_values,
 )
+from hamilforge.gen.derive.integrators.sizes import size_of_terms
 from hamilforge.gen.derive.integrators.vector_field import t
 from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.integrators.integrator import (
@@ -198,22 +199,12 @@ def _energy(field: LatticeField, slopes: bool) -> Energy:
     rows = {
         f"d__{name}": value for name, value in zip(field.components, field.gradient(), strict=True)
     }
-    sizes = map(_size, sp.Add.make_args(energy))
     return Energy(
         _function(field, "energy", {}, {"energy": energy}),
-        _function(field, "energy_size", {}, {"size": sp.Add(*sizes)}),
+        _function(field, "energy_size", {}, {"size": size_of_terms(energy)}),
         _function(field, "gradient", rows),
         _matrix(field, "hessian", field.hessian_bands) if slopes else None,
     )
-
-
-def _size(term: Expr) -> Expr:
-    """The sizes of what a term adds up, where it is a multiple of a sum; else that of the term."""
-    sums = [factor for factor in sp.Mul.make_args(term) if isinstance(factor, Total)]
-    rest = term.xreplace(dict.fromkeys(sums, sp.S.One))
-    if len(sums) == 1 and not outer_totals(rest):
-        return sp.Abs(rest) * Total(sp.Abs(sums[0].args[0]))
-    return sp.Abs(term)
 
 
 def _structure(field: LatticeField) -> Matrix:

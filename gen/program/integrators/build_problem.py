@@ -17,6 +17,7 @@ from hamilforge.gen.derive.integrators.constraints import (
     constraint_slopes,
     inverse_mass,
 )
+from hamilforge.gen.derive.integrators.sizes import size_of_terms
 from hamilforge.gen.derive.integrators.vector_field import VectorField, t
 from hamilforge.gen.program.integrators.build_events import build_events
 from hamilforge.gen.program.integrators.integrator import (
@@ -172,10 +173,9 @@ def _energy(field: VectorField, slopes: bool) -> Energy | None:
     gradient = {
         f"d__{name}": value for name, value in zip(field.components, field.gradient(), strict=True)
     }
-    size = sp.Add(*map(sp.Abs, sp.Add.make_args(field.energy)))
     return Energy(
         _function(field, "energy", {"energy": field.energy}),
-        _function(field, "energy_size", {"size": size}),
+        _function(field, "energy_size", {"size": size_of_terms(field.energy)}),
         _function(field, "gradient", gradient),
         _matrix(field, "hessian", field.hessian) if slopes else None,
     )

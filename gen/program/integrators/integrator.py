@@ -239,9 +239,18 @@ class ConstrainedFlows:
     moves: tuple[Friction | ConstrainedMove, ...]
 
 
+#: Up to how many roundings of the sizes of its terms hide what H misses.
+ROUNDINGS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class DiscreteGradient:
     """z+ = z + h S grad(z, z+) with a discrete gradient.
+
+    A mean of grad H, of the quadrature or of the two ends of an increment, is made exact by what it
+    misses of the difference of H.  That is left out where it is not told from rounding, no more
+    than :data:`ROUNDINGS` times the machine epsilon times the sizes of H's terms: near rest, where
+    H is not small and the increments are, rounding would be all that is added.
 
     Attributes:
         nodes, weights: of the quadrature of the mean gradient; empty for increments.

@@ -22,6 +22,7 @@ from hamilforge.gen.program.integrators.constrained import (
     NoConvergence,
 )
 from hamilforge.gen.program.integrators.integrator import (
+    ROUNDINGS,
     START,
     STOP,
     Band,
@@ -44,7 +45,7 @@ CONSTRAINED_DIGITS = 50
 Floats = NDArray[np.float64]
 #: Newton's iterations at most; they end when a change is lost in rounding.
 ITERATIONS = 60
-LOST = 1e-15
+LOST, EPSILON = 1e-15, 2.0**-52
 #: In how many directions differences are taken.
 DIRECTIONS = 8
 
@@ -274,8 +275,11 @@ class IntegratorInterpreter:
         """
         energy = self.integrator.problem.energy
         assert energy is not None
+        hidden = ROUNDINGS * EPSILON * float(self.call(energy.size, t, u)[0])
         if gradient.directions:
-            increments = [self._increments(t, u, v, direction) for direction in gradient.directions]
+            increments = [
+                self._increments(t, u, v, direction, hidden) for direction in gradient.directions
+            ]
             return np.mean(increments, axis=0)
         difference = v - u
         mean = sum(
@@ -284,25 +288,23 @@ class IntegratorInterpreter:
         )
         mean = np.asarray(mean, float)
         distance = float(difference @ difference)
-        if distance == 0:
-            return mean
         missing = self.energy(t, v) - self.energy(t, u) - float(mean @ difference)
+        if abs(missing) <= hidden:
+            return mean
         return mean + missing / distance * difference
 
-    def _increments(self, t: float, u: Floats, v: Floats, direction: int) -> Floats:
+    def _increments(self, t: float, u: Floats, v: Floats, direction: int, hidden: float) -> Floats:
         energy = self.integrator.problem.energy
         assert energy is not None
         point, mean = u.copy(), np.zeros_like(u)
         for i in range(len(u))[::direction]:
             difference = v[i] - u[i]
-            if abs(difference) > 1e-5 * (1 + abs(u[i])):
-                below = self.energy(t, point)
-                point[i] = v[i]
-                mean[i] = (self.energy(t, point) - below) / difference
-            else:
-                point[i] = u[i] + difference / 2
-                mean[i] = self.call(energy.gradient, t, point)[i]
-                point[i] = v[i]
+            below, at_u = self.energy(t, point), self.call(energy.gradient, t, point)[i]
+            point[i] = v[i]
+            change, at_v = self.energy(t, point) - below, self.call(energy.gradient, t, point)[i]
+            mean[i] = (at_u + at_v) / 2
+            if abs(change - mean[i] * difference) > hidden:
+                mean[i] = change / difference
         return mean
 
 

@@ -21,7 +21,6 @@ from hamilforge.gen.program.integrators.integrator import (
     Integrator,
     Matrix,
     Part,
-    Step,
     TaylorSteps,
 )
 from hamilforge.gen.program.ir import Expr, Function, Ref, names
@@ -54,11 +53,6 @@ class FunctionView:
 #: What functions of the state are given.
 _STATE = ("t", "state", "parameters")
 _SPAN = ("start", "stop", "parameters")
-
-
-def calls_energy(step: Step) -> bool:
-    """Whether kernels call the energy, and not Python alone."""
-    return isinstance(step, DiscreteGradient | TaylorSteps)
 
 
 def functions(integrator: Integrator, need: Requirements, watched: bool) -> list[FunctionView]:
@@ -97,11 +91,16 @@ class _Functions:
             views.append(self._matrix(own.slopes, "G = dg/dq, where it is not zero."))
             views.append(self._matrix(own.mass, "d^2K/dp^2, where it is not zero."))
         if problem.energy:
-            inside = calls_energy(step)
-            views.append(self._scalar("energy", problem.energy.value, "H.", not inside))
-            doc = "The sum of the sizes of H's terms."
-            views.append(self._scalar("energy_size", problem.energy.size, doc))
+            doc = "The sum of the sizes of H's terms"
+            views.append(self._scalar("energy", problem.energy.value, "H."))
+            views.append(self._scalar("energy_size", problem.energy.size, f"{doc}."))
+            if isinstance(step, DiscreteGradient | TaylorSteps):
+                value = problem.energy.value
+                views.append(self._scalar("hamiltonian", value, "H, for kernels.", False))
             if isinstance(step, DiscreteGradient):
+                views.append(
+                    self._scalar("terms", problem.energy.size, f"{doc}, for kernels.", False)
+                )
                 whole = Part(
                     "gradient",
                     0,

@@ -18,7 +18,7 @@ from hamilforge.gen.emit.numba.integrators.events import (
     events_view,
 )
 from hamilforge.gen.emit.numba.integrators.flows import FlowsView, flows_view
-from hamilforge.gen.emit.numba.integrators.functions import FunctionView, calls_energy, functions
+from hamilforge.gen.emit.numba.integrators.functions import FunctionView, functions
 from hamilforge.gen.emit.numba.integrators.stages import StagesView, StagesWriter
 from hamilforge.gen.emit.numba.integrators.storage import Storage, storage_of
 from hamilforge.gen.emit.numba.integrators.taylor import TaylorView, taylor_view
@@ -26,6 +26,7 @@ from hamilforge.gen.emit.products.integrator import IntegratorProduct
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.text import Constant, tuple_text
 from hamilforge.gen.program.integrators.integrator import (
+    ROUNDINGS,
     ConstrainedFlows,
     DiscreteGradient,
     Flows,
@@ -49,6 +50,7 @@ class GradientView:
     nodes: str
     weights: str
     directions: str
+    roundings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def view(product: IntegratorProduct) -> View:
         damped=problem.decay is not None,
         adaptive=_adaptive(step),
         quantities=(
-            *((("energy", _plain_energy(step)),) if problem.energy else ()),
+            *((("energy", "energy"),) if problem.energy else ()),
             *((name, f"i_{name}") for name, _ in problem.invariants),
         ),
         fields=tuple_text(f'"{field.name}"' for field in printed if field.name in _FIELDS),
@@ -218,11 +220,6 @@ def _adaptive(step: Step) -> str:
     return ""
 
 
-def _plain_energy(step: Step) -> str:
-    """The energy as a function of arrays."""
-    return 'getattr(energy, "py_func", energy)' if calls_energy(step) else "energy"
-
-
 def _fixed_step(step: Step) -> str:
     """Why a method's steps cannot be chosen by an error estimate."""
     match step:
@@ -243,4 +240,5 @@ def _gradient(step: DiscreteGradient) -> GradientView:
         repr(tuple(node.value for node in step.nodes)),
         repr(tuple(weight.value for weight in step.weights)),
         repr(step.directions),
+        ROUNDINGS,
     )

@@ -15,6 +15,7 @@ from hamilforge.gen.emit.text import tuple_text
 from hamilforge.gen.emit.torch.integrators.lattices import lattice_lines
 from hamilforge.gen.emit.torch.printer import Imports, TensorPrinter
 from hamilforge.gen.program.integrators.integrator import (
+    ROUNDINGS,
     START,
     STOP,
     Band,
@@ -119,9 +120,13 @@ def view(product: IntegratorProduct) -> View | None:
             module, kind = "torch_discrete_gradient", "DiscreteGradient"
             assert problem.energy is not None
             assert problem.structure is not None
+            doc = "The sum of the sizes of H's terms."
+            functions.append(writer.function(problem.energy.size, doc, single=True))
             functions.append(writer.function(problem.energy.gradient, "The gradient of H."))
             functions.append(writer.matrix(problem.structure, "S"))
             attributes += [
+                ("ENERGY_SIZE", problem.energy.size.name),
+                ("ROUNDINGS", repr(ROUNDINGS)),
                 ("GRADIENT", "gradient"),
                 *_places("STRUCTURE", problem.structure),
                 ("NODES", _row(step.nodes)),
