@@ -30,7 +30,7 @@ from numba import njit
 from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core import lanes  # content 247de34a0c1bce12
-from hamilforge.runtime.integrators import series_bounds  # content 2e81a8e47d4d53e6
+from hamilforge.runtime.integrators import series_bounds  # content b9c6513fff6a7b21
 from hamilforge.runtime.integrators import series_kernels  # content 4c25a532a25cf06e
 from hamilforge.runtime.integrators import step_lengths  # content 6b4a7bcf822d0a4c
 

@@ -6,7 +6,8 @@ Between the places at which a function turns it is monotone, so no zero is misse
 twice.  The time of a zero is that of the function itself, on the far side: there the function has
 the sign that it goes on with.
 
-- A function that is zero at the start (to rounding) begins on the side to which it goes.
+- A function that is zero at the start (to rounding, of the state too) begins on the side to which
+  it goes.
 - A touch, where the function comes as near to zero as the relative tolerance of its size in the
   step and turns back, is a zero, of no direction.  Two crossings between which it goes no further
   are one zero.
@@ -33,7 +34,7 @@ from hamilforge.runtime.integrators import event_roots
 from hamilforge.runtime.integrators.solution import Floats
 from hamilforge.runtime.integrators.step_functions import Event, Place, Span, Step, places
 
-#: What is rounding of the state in which a run begins, relative to its changes in a step.
+#: What is rounding of a function that begins at zero, relative to its size in a step.
 _START = 1e-14
 
 
@@ -47,6 +48,7 @@ class Track:
         last: the last place at which it had its sign.
         here: the last place.
         before: the last one before it at which the function had another value, to rounding.
+        uncertain: what rounding of the state it begins with does to it.
         times, states: the zeros.
     """
 
@@ -56,6 +58,7 @@ class Track:
     last: Place | None = None
     before: Place | None = None
     here: Place | None = None
+    uncertain: float = 0.0
     times: list[float] = field(default_factory=list)
     states: list[Floats] = field(default_factory=list)
 
@@ -173,8 +176,11 @@ class Watch:
     def _move(self, track: Track, place: Place) -> Iterator[tuple[Step, float]]:
         """Go on to a place, and yield the zeros on the way."""
         noise = place.noise
-        if track.here is None and track.side == 0.0:  # the start
-            noise = max(noise, _START * place.near / self.near)
+        if track.side == 0.0:  # it has to become more than what is rounding at the start
+            if track.here is None:
+                track.uncertain = place.step.rounding(track.event)
+                noise = max(noise, _START * place.near / self.near)
+            noise = max(noise, track.uncertain, place.slope)
         sign = 0.0 if abs(place.value) <= noise else math.copysign(1.0, place.value)
         if sign != 0.0 and sign == -track.side:
             alike = track.furthest <= place.near

@@ -25,7 +25,8 @@ def excluded(rows: Any, column: int, top: int, near: float) -> bool:
             as its last two terms.
         column: of the polynomial.
         top: the highest power.
-        near: what is near, relative to the sum of the sizes of the coefficients.
+        near: what is near, relative to the sum of the sizes of the coefficients; what the series
+            may be wrong by comes to it.
 
     Returns:
         Whether no root is there.
@@ -34,7 +35,7 @@ def excluded(rows: Any, column: int, top: int, near: float) -> bool:
     for k in range(1, top + 1):
         rest += abs(rows[k, column])
     tail = abs(rows[top - 1, column]) + abs(rows[top, column])
-    room = tail + near * (first + rest)
+    room = tail + (near + ALIKE) * (first + rest)
     if first - rest > room:
         return True
     if not first > room:

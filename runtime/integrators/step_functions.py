@@ -4,11 +4,13 @@ In: a step's polynomial and a function.  Out: places between which the function 
 
 The series of a declared function is computed from that of the state, on halves of the step where it
 does not end within the whole, or does not have the function's values.  A Python function is taken
-at Chebyshev's points, on halves where its values there are not those of a polynomial.
+at Chebyshev's points, on halves where its values there are not those of a polynomial.  Polynomials
+say where functions turn; the values there, which decide, are the functions' own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -19,15 +21,18 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
-from hamilforge.runtime.integrators import event_roots, series_bounds
+from hamilforge.runtime.integrators import event_roots
 from hamilforge.runtime.integrators.solution import Floats
 
 #: Rounding errors of a polynomial, relative to the sum of the sizes of its terms.
 _ROUNDING = 1e-15
 #: How often a step is halved where a series does not end, and where samples do not agree.
 _HALVINGS, _SAMPLED_HALVINGS = 10, 4
-#: What the last terms of a series are of all, at least of the tolerances.
-_END = 1e-13
+#: Where a series is held against values of its function, and what is rounding of both, relative to
+#: the sum of the sizes of its terms.
+_HELD, _END = np.array([0.0, 0.5, 1.0]), 1e-13
+#: By how much a state is uncertain in which a run begins, relative to it, and how many are drawn.
+_UNCERTAIN, _DRAWN = 1e-15, 8
 #: The degree through samples of a Python function, and what its last terms are of all.
 _SAMPLES, _AGREEMENT = 8, 1e-7
 
@@ -84,10 +89,11 @@ class Step:
             end: the state at its end, which the polynomial meets to rounding.
         """
         self.span, self._end = span, end.copy()
-        self._product: Any = product
+        self.product: Any = product
         self._row, self._series = row, series
         self._curve = series[: product.DEGREE + 1, : product.SIZE].copy()
         self._powers = np.arange(len(self._curve))
+        self._uncertain: dict[str, float] = {}
 
     def time(self, theta: float) -> float:
         """The time at a place, which is none beyond the end."""
@@ -144,47 +150,71 @@ class Step:
 
         Yields:
             Beginning, length and coefficients of a polynomial; None for these where there is none
-            that agrees with the function's values, which come last, at Chebyshev's points.
+            that agrees with the function's values, which come last: at least at both ends, and at
+            Chebyshev's points where there are no coefficients.
         """
         declared = event.place is not None
         most = _HALVINGS if declared else _SAMPLED_HALVINGS
         waiting = [(0.0, 1.0, 0)]
         while waiting:
             begin, length, depth = waiting.pop()
-            coefficients = self._series_of(event, begin, length, near) if declared else None
-            samples = np.empty(0)
+            coefficients, samples = None, np.empty(0)
+            if declared:
+                coefficients, samples = self._series_of(event, begin, length, near)
             if coefficients is None and (depth >= most or not declared):
-                samples = self._samples(event, begin, length)
-                coefficients = _ended(_from_samples() @ samples, _AGREEMENT)
+                samples = self._samples(event, nodes(), begin, length)
+                coefficients = _of_samples(samples)
             if coefficients is not None or depth >= most:
                 yield begin, length, coefficients, samples
             else:
                 half = 0.5 * length
                 waiting += [(begin + half, half, depth + 1), (begin, half, depth + 1)]
 
-    def _samples(self, event: Event, begin: float, length: float) -> Floats:
-        thetas = begin + length * nodes()
+    def _samples(self, event: Event, places: Floats, begin: float, length: float) -> Floats:
+        thetas = begin + length * places
         states = thetas[:, None] ** self._powers @ self._curve
         states[thetas == 1.0] = self._end
         pairs = zip(thetas, states, strict=True)
         return np.array([self.value(event, theta, state) for theta, state in pairs])
 
-    def _series_of(self, event: Event, begin: float, length: float, near: float) -> Floats | None:
-        """The series of a declared event on a piece; None where it does not end, or is wrong."""
-        product, rows = self._product, self._series
+    def _series_of(
+        self, event: Event, begin: float, length: float, near: float
+    ) -> tuple[Floats | None, Floats]:
+        """The series of a declared event on a piece, with the function's values at :data:`_HELD`.
+
+        There is none where it does not end, or does not have these values.
+        """
+        product, rows = self.product, self._series
         own = self._curve if length == 1.0 else self._part(begin, length)
         rows[: len(own), : product.SIZE] = own
         powers = rows[: product.POWERS + 1]
         product.event_series(self.time(begin), length * self.span.h, self._row, powers)
-        column = product.EVENT_COLUMN + event.place
-        series = _ended(rows[: product.POWERS + 1, column].copy(), max(near, _END))
-        if series is not None:
-            size = series_bounds.ALIKE * abs(series).sum()
-            for theta in (0.5, 1.0):
-                value = self.value(event, begin + length * theta)
-                if abs(event_roots.value(series, theta) - value) > size:
-                    return None
-        return series
+        series = powers[:, product.EVENT_COLUMN + event.place].copy()
+        size = float(abs(series).sum())
+        if not size < math.inf:
+            return None, np.empty(0)
+        values = self._samples(event, _HELD, begin, length)
+        wrong = abs(_HELD[:, None] ** np.arange(len(series)) @ series - values).max()
+        wrong = max(float(wrong), float(abs(series[-1]) + abs(series[-2])))
+        room = near * float(abs(values).max()) + _END * size
+        # a function that stays at zero has no digits that could be right
+        ends = wrong <= room or wrong <= room + self.rounding(event)
+        return (series if ends else None), values
+
+    def rounding(self, event: Event) -> float:
+        """By how much a function is uncertain at the beginning, as the state and the time are."""
+        if event.name in self._uncertain:
+            return self._uncertain[event.name]
+        drawn = np.random.default_rng(_DRAWN)
+        time, state = self.time(0.0), self.state(0.0)
+        value, largest = self.value(event, 0.0, state), 0.0
+        for signs in drawn.choice((-_UNCERTAIN, _UNCERTAIN), (_DRAWN, state.size + 1)):
+            beside = time * (1 + signs[0]), state * (1 + signs[1:])
+            # beyond the domain of the function there is no value
+            with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError, ValueError):
+                largest = max(largest, abs(float(event.function(*beside, self._row)) - value))
+        self._uncertain[event.name] = largest
+        return largest
 
     def _part(self, start: float, length: float) -> Floats:
         """The polynomial from a place on, in parts of a length."""
@@ -202,6 +232,7 @@ class Place:
         value: of the function.
         noise: what is rounding of it.
         blur: what it may differ by from the function's own.
+        slope: what is rounding of it by that of the slope with which its piece begins.
         piece: beginning, length and coefficients of the polynomial that leads there; no
             coefficients where samples do not agree with one.
         near: what counts as near to zero on the step.
@@ -212,6 +243,7 @@ class Place:
     value: float
     noise: float
     blur: float
+    slope: float
     piece: tuple[float, float, Floats | None]
     near: float = 0.0
 
@@ -237,21 +269,32 @@ def places(event: Event, step: Step, near: float) -> list[Place]:
             own = functools.partial(_on_piece, event, step, begin, length)
             thetas, values = with_kinks(own, samples)
             rows = np.column_stack((thetas, values, np.zeros(len(values))))
-            blur = _ROUNDING * float(abs(values).max())
+            largest = float(abs(values).max())
         else:
             rows = event_roots.places(coefficients)
-            of_samples = event.place is None
-            if of_samples:  # at the ends the function itself is known
-                rows[0, 1], rows[-1, 1] = samples[0], samples[-1]
-            blur = (_AGREEMENT if of_samples else _ROUNDING) * float(abs(coefficients).sum())
+            rows[0, 1], rows[-1, 1] = samples[0], samples[-1]
+            for row in rows[1:-1]:
+                row[1] = step.value(event, begin + length * row[0])
+            largest = float(abs(coefficients).sum())
+        blur = _ROUNDING * largest
+        slope = blur * _weight_of_slopes(step.product)
         found += [
-            Place(step, begin + length * theta, value, _ROUNDING * size, blur, piece)
+            Place(step, begin + length * theta, value, _ROUNDING * size, blur, theta * slope, piece)
             for theta, value, size in rows[1 if found else 0 :].tolist()
         ]
     largest = near * max(abs(place.value) for place in found)
     for place in found:
         place.near = largest
     return found
+
+
+@functools.cache
+def _weight_of_slopes(product: ModuleType) -> float:
+    """The sum of the sizes of the weights that give a polynomial its coefficient of theta."""
+    table = vars(product)
+    if "FROM_VALUES" in table:
+        return float(abs(table["FROM_VALUES"][0]).sum())
+    return float(abs(table["DENSE"][:, 0]).sum()) if "DENSE" in table else 1.0
 
 
 def _on_piece(event: Event, step: Step, begin: float, length: float, theta: float) -> float:
@@ -312,10 +355,11 @@ def nodes() -> Floats:
     return points
 
 
-def _ended(coefficients: Floats, room: float) -> Floats | None:
-    """A series whose last terms are at most a part of all; None for another one."""
+def _of_samples(samples: Floats) -> Floats | None:
+    """The polynomial through samples at :func:`nodes`; None where it does not seem to end."""
+    coefficients = _from_samples() @ samples
     sizes = abs(coefficients)
-    return coefficients if sizes[-1] + sizes[-2] <= room * sizes.sum() < math.inf else None
+    return coefficients if sizes[-1] + sizes[-2] <= _AGREEMENT * sizes.sum() < math.inf else None
 
 
 @functools.cache
