@@ -21,6 +21,8 @@ approximation of one (C. Cuchiero, M. Larsson and J. Teichmann, SIAM J. Math. Da
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,7 +37,7 @@ from hamilforge.runtime.networks.network import Network
 from hamilforge.runtime.networks.objective import Objective
 
 Floats = NDArray[Any]
-#: The residual, relative to max(1, |Y|), with which points count as interpolated.
+#: The residual, relative to |Y|, with which points count as interpolated.
 EXACT = 1e-10
 #: A read-out's number begins at so many times max |Y| / max |x|: see :func:`interpolate`.
 SCALE = 200.0
@@ -45,7 +47,7 @@ FAR = 1e150
 START, SHRINK, GROW, MOST = 1e-3, 10.0, 4.0, 1e16
 #: How far along a step its second derivative is taken, and how large 2 |a| / |delta| may be.
 ALONG, BEND = 0.1, 1.5
-#: Residuals, relative to max(1, |Y|), from which steps are straight: their bend is rounding.
+#: Residuals, relative to |Y|, from which steps are straight: their bend is rounding.
 STRAIGHT = 1e-6
 #: How many starts are tried at most; of the controls of all but the first, the deviation from 0.
 STARTS, SPREAD = 5, 0.3
@@ -82,11 +84,19 @@ class Residuals:
                 "interpolation takes a field of one state without running cost, and an objective "
                 "that reads the last state, or that and the first"
             )
+        width = network.sizes[states[0][0]]
+        if x.shape[1] != width:
+            raise ValueError(
+                f"x has the shape {x.shape}, and the network's state {width} entries: (N, {width}) "
+                "was expected"
+            )
         self._reads_start = count == 2
         self._names = [n for n in network.product.CONTROLS if n in network.trainable]
         self._check_squares()
-        #: What the norm of residuals is relative to.
-        self.unit = max(1.0, float(np.linalg.norm(y)))
+        #: In which units what is trained is moved: those of targets where it is a multiple of them.
+        self.steps = np.ones(self.count)
+        #: What the norm of residuals is relative to; where all targets are 0, that is 1.
+        self.unit = float(np.linalg.norm(y)) or 1.0
 
     def _arrays(self, ends: Floats, rows: slice, targets: Floats) -> list[Floats]:
         start = [self.x[rows]] if self._reads_start else []
@@ -136,6 +146,14 @@ class Residuals:
                 size = own[name].size
                 own[name][...] = vector[place : place + size].reshape(own[name].shape)
                 place += size
+
+    def set_unit(self, name: str, unit: float) -> None:
+        """Say in which unit a weight of the read-out is moved."""
+        end = self.count
+        for other, weight in reversed(self.objective.weights.items()):
+            if other == name:
+                self.steps[end - weight.size : end] = unit
+            end -= weight.size
 
     def drawn(self, vector: Floats, seed: int) -> Floats:
         """Normal numbers as controls, of standard deviation 0.3, with the same weights.
@@ -205,7 +223,7 @@ def interpolate(
         objective: the read-out, on NumPy arrays; its weights are trained too.
         scale: weights that are one number begin at ``scale * max|y| / max|x|``; None keeps them.
         maxiter: how many steps are taken at most.
-        tolerance: of the residual, relative to max(1, |y|), at which the search ends.
+        tolerance: of the residual, relative to |y|, at which the search ends.
         refine: the step is divided by these, with the same controls, for the residuals there.
         starts: how many are tried at most: the first from the controls that the network has, each
             other one from normal numbers of standard deviation 0.3, drawn from its number.
@@ -232,6 +250,7 @@ def interpolate(
                 objective.weights[name] = np.full_like(
                     weight, positive_number("scale", scale) * (ratio or 1.0)
                 )
+                residuals.set_unit(name, 10.0 ** round(math.log10(ratio or 1.0)))
     found = _search(residuals, maxiter, tolerance * residuals.unit, whole_number("starts", starts))
     return _result(residuals, found, finer)
 
@@ -365,18 +384,21 @@ def _descend(residuals: Residuals, maxiter: int, wanted: float) -> tuple[float, 
         )
     size, mu, steps, tried = float(np.linalg.norm(r)), START, 0, 1
     while size > wanted and steps < maxiter:
-        jacobian = residuals.jacobian()
+        jacobian = residuals.jacobian() * residuals.steps
         gram = jacobian @ jacobian.T
         unit = float(np.trace(gram)) / len(gram)
         if not unit > 0 or not np.isfinite(unit):
             break
         while mu <= MOST:
             damped = gram + mu * unit * np.eye(len(gram))
-            step, values = _bent_step(residuals, here, r, jacobian, damped)
+            step, values = None, 0
+            with contextlib.suppress(np.linalg.LinAlgError):  # singular: mu is too small yet
+                step, values = _bent_step(residuals, here, r, jacobian, damped)
             tried += values
-            new = None
+            new, there = None, here
             if step is not None:
-                residuals.unpack(here + step)
+                there = here + residuals.steps * step
+                residuals.unpack(there)
                 tried += 1
                 new = _finite_value(residuals)
             if new is not None and np.linalg.norm(new) < size:
@@ -384,7 +406,7 @@ def _descend(residuals: Residuals, maxiter: int, wanted: float) -> tuple[float, 
             mu *= GROW
         else:
             break
-        here, r, size, steps = here + step, new, float(np.linalg.norm(new)), steps + 1
+        here, r, size, steps = there, new, float(np.linalg.norm(new)), steps + 1
         mu = max(mu / SHRINK, 1e-16)
     residuals.unpack(here)
     return size, steps, tried
@@ -393,11 +415,14 @@ def _descend(residuals: Residuals, maxiter: int, wanted: float) -> tuple[float, 
 def _bent_step(
     residuals: Residuals, here: Floats, r: Floats, jacobian: Floats, damped: Floats
 ) -> tuple[Floats | None, int]:
-    """The step with its acceleration, None where that is too large; and values that were taken."""
+    """The step with its acceleration, None where that is too large; and values that were taken.
+
+    Step and Jacobian are in the units of :attr:`Residuals.steps`.
+    """
     step = -jacobian.T @ np.linalg.solve(damped, r)
     if np.linalg.norm(r) <= STRAIGHT * residuals.unit:
         return step, 0
-    residuals.unpack(here + ALONG * step)
+    residuals.unpack(here + ALONG * residuals.steps * step)
     near = _finite_value(residuals)
     if near is None:
         return None, 1

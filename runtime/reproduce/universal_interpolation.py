@@ -23,7 +23,7 @@ from hamilforge.runtime.networks.objective import Objective
 
 Floats = NDArray[np.float64]
 Part = Mapping[str, Any]
-#: What counts as exact in the table of starts, relative to max(1, |y|).
+#: What counts as exact in the table of starts, relative to |y|.
 ROUNDING = 1e-12
 WIDTH = 2
 #: What runs away farther than this is lost.
@@ -36,7 +36,7 @@ class Start:
     """What a search has ended with.
 
     Attributes:
-        residual: relative to max(1, |y|).
+        residual: relative to |y|.
         determinant: the smallest of all layers and points.
         steps: of the search.
         finer: the residual of the same controls with finer steps.

@@ -62,6 +62,28 @@ def test_a_permutation_and_random_targets_are_interpolated_to_rounding(method, s
             assert np.linalg.norm(own - y) <= 1e-10 * max(1, np.linalg.norm(y))
 
 
+def test_targets_of_any_size_are_met_relative_to_it():
+    for size in (1e-11, 1e6):
+        network, x, y = demo(0)
+        network.controls["u"][...] = 0
+        found = hf.interpolate(network, x, size * y)
+        ends = float(found.objective.weights["lambda"]) * (network(x) - x)
+        assert found.success
+        assert np.linalg.norm(ends - size * y) <= 1e-10 * size * np.linalg.norm(y)
+    network, x, y = demo(0)
+    assert hf.interpolate(network, x, 0 * y).success
+
+
+def test_what_is_not_found_says_so():
+    """A network is nearly linear at points that are all near 0: equations are singular."""
+    network, x, y = demo(0, layers=3)
+    found = hf.interpolate(network, 1e-6 * x, 1e-6 * y, starts=1, maxiter=5)
+    assert not found.success
+    assert "does not fall further" in found.message
+    with pytest.raises(ValueError, match=r"x has the shape \(5, 4\).*\(N, 2\) was expected"):
+        hf.interpolate(network, np.c_[x, x], np.c_[y, y])
+
+
 def test_scipys_trust_region_finds_an_interpolation_of_the_same_problem():
     """Independent of the adjoint and of the search: a transcription, and differences."""
     network, x, y = demo(0, "euler")

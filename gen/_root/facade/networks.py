@@ -163,9 +163,9 @@ def interpolate(
 
     Returns:
         ``success``: the residual is at most 1e-10 and det(I + hD) is positive at every layer and
-        point; ``residual``, the norm of all residuals relative to max(1, ||y||); ``determinant``,
-        the smallest; ``refined``, the residuals of the same controls with finer steps;
-        ``trained_numbers``; ``start``, the one that led there, from 1; ``network`` and
+        point; ``residual``, the norm of all residuals relative to ||y||, or to 1 where that is 0;
+        ``determinant``, the smallest; ``refined``, the residuals of the same controls with finer
+        steps; ``trained_numbers``; ``start``, the one that led there, from 1; ``network`` and
         ``objective`` on NumPy arrays; ``x``, ``fun``, ``nit`` and ``nfev`` of all starts,
         ``status`` and ``message``.
 
