@@ -339,14 +339,18 @@ def _bounded_power(node: Operation) -> None:
         terms > 1 and value.denominator == 1 and terms ** min(int(abs(value)), MAX_EXPONENT) > 10**6
     )
     irrational = constant(exponent) is None
-    fine = value.denominator > MAX_EXPONENT and not irrational
-    if size > MAX_EXPONENT or fine or too_many:
-        raise ExpressionError(
-            f"a power or a tower of powers beyond the exponent {MAX_EXPONENT}, or with too many "
-            "terms when it is multiplied out",
-            node.start,
-            node.stop,
+    reason = ""
+    if size > MAX_EXPONENT:
+        reason = f"a power or a tower of powers beyond the exponent {MAX_EXPONENT}"
+    elif value.denominator > MAX_EXPONENT and not irrational:
+        reason = (
+            f"the exponent is {value}, and denominators are at most {MAX_EXPONENT}: a parameter as "
+            "exponent has any value"
         )
+    elif too_many:
+        reason = "a power with too many terms when it is multiplied out"
+    if reason:
+        raise ExpressionError(reason, node.start, node.stop)
 
 
 def _exponent(node: Node) -> Fraction | None:

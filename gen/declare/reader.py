@@ -36,6 +36,16 @@ LARGEST, SMALLEST = Fraction(10**300), Fraction(1, 10**300)
 HEAD = ("kind", "name", "title", "reference", "claims", "generate")
 #: What expressions of optimizers mean by themselves.
 MEANINGS = frozenset("q p t h n".split())
+#: What is said of them.
+_SAID = {
+    "q": "what is trained",
+    "p": "its momentum",
+    "t": "the time",
+    "h": "the step",
+    "n": "the number of the step",
+    "x": "what is trained",
+    "g": "its gradient",
+}
 #: What every optimizer's constructor and parameter groups have beside the hyper-parameters.
 OPTIONS = frozenset(
     "self params options super clock param_names initial_lr weight_decay decoupled_weight_decay "
@@ -198,7 +208,8 @@ class Reader:
                 *path,
             )
         elif name in taken:
-            self.problem(f"'{name}' cannot be a name here: it has a meaning already", *path)
+            what = _meaning(name)
+            self.problem(f"'{name}' cannot be a name here: it has a meaning already{what}", *path)
 
     def hyperparameter(
         self, name: str, *path: str | int, own: frozenset[str] = frozenset()
@@ -245,3 +256,12 @@ def inside(value: Fraction | float, domain: str) -> bool:
         "count": value >= 1 and value == int(value),
         "nonnegative-or-none": value >= 0,
     }[domain]
+
+
+def _meaning(name: str) -> str:
+    """What a name means that cannot be declared, as the end of a sentence; empty if unknown."""
+    if name in OPTIONS:
+        return ", an argument of every optimizer"
+    if name in keyword.kwlist:
+        return ", a word of Python"
+    return f", {_SAID[name]}" if name in _SAID else ""

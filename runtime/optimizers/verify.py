@@ -241,13 +241,17 @@ def compare(
             scalars = _host_deviation(product, case)
             label = f"{backend} scalars"
             holds = scalars.bounds <= ROOM
-            deviations.append(Deviation(label, case.name, "float64", scalars.ulps, holds))
+            deviations.append(
+                Deviation(label, case.name, "float64", scalars.ulps, holds, scalars.bounds / ROOM)
+            )
             solution = _solution_deviation(product, backend, case, device)
             began = _start_deviation(product, backend, case, device)
             for form, maker in FORMS[backend].items():
                 worst = _deviation(maker(product, device), case).farthest(solution).farthest(began)
                 holds = worst.bounds <= ROOM
-                deviations.append(Deviation(form, case.name, case.dtype, worst.ulps, holds))
+                deviations.append(
+                    Deviation(form, case.name, case.dtype, worst.ulps, holds, worst.bounds / ROOM)
+                )
     return Verification(loaded.name, tuple(deviations))
 
 

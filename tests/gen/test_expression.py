@@ -55,7 +55,9 @@ def test_flat_sums_of_thousands_of_terms_are_read():
     [
         ("9**9**9", "tower"),
         ("(9**9)**9", "tower"),
-        ("2**1000", "exponent"),
+        ("2**1000", "beyond the exponent 64"),
+        ("n**0.01", "the exponent is 1/100, and denominators are at most 64"),
+        ("(a + b + c + d)**40", "too many terms"),
         ("-" * 5000 + "1", "nested more than"),
         ("(" * 5000 + "1" + ")" * 5000, "nested more than"),
         ("1e400", "exponent beyond"),

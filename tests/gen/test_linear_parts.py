@@ -464,7 +464,7 @@ def drawn_map(seed: int) -> StepMap:
     matrix = sp.Matrix(size, size, lambda *_: entry())
     program = program_of("gradient_descent")
     names = tuple(f"array_{k}" for k in range(size))
-    return StepMap(program, names, matrix, {}, {}, {}, {}, frozenset())
+    return StepMap(program, names, matrix, {}, {}, {}, {}, frozenset(), False)
 
 
 def test_some_drawn_steps_have_two_intervals() -> None:
@@ -522,3 +522,25 @@ def test_roots_that_are_not_found_decide_nothing(tmp_path: Path) -> None:
     optimizer = rule(tmp_path, [*steps, "theta = theta - lr*grad(theta) - m"], ["theta", "m", "v"])
     finding = pipeline.check(optimizer).finding("stability_limit")
     assert finding.value is not None or finding.why
+
+
+def test_a_rate_whose_sign_depends_on_the_gradient(tmp_path: Path) -> None:
+    report = pipeline.check(rule(tmp_path, ["w = w - lr*(grad(w) - c)"], ["w"], c=(0.3, "real")))
+    assert report["effective_lr"] == "lr*(g - c)"
+
+
+def test_the_reason_for_no_rate_is_that_squares_add_up(tmp_path: Path) -> None:
+    assign = ["v = v + grad(w)**2", "w = w - lr*grad(w)/(sqrt(v) + 1e-8)"]
+    finding = pipeline.check(rule(tmp_path, assign, ["w", "v"])).finding("effective_lr")
+    assert finding.why == "its arrays are not seen to settle under a constant gradient"
+
+
+def test_bounds_decided_at_rest_are_said_to_be(tmp_path: Path) -> None:
+    near = "near rest, where bounds are as they are there"
+    assign = ["m = b*m + (1 - b)*grad(w)", "w = w - lr*clip(m, -1, 1)"]
+    report = pipeline.check(rule(tmp_path, assign, ["w", "m"], b=(0.9, "unit-interval")))
+    assert near in report.finding("stability_limit").reach
+    assert near in report.finding("spectrum").reach
+    plain = [assign[0], "w = w - lr*m"]
+    report = pipeline.check(rule(tmp_path, plain, ["w", "m"], b=(0.9, "unit-interval")))
+    assert near not in report.finding("stability_limit").reach

@@ -29,7 +29,13 @@ from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
 from hamilforge.gen.prove.optimizers.stationary import WITHOUT_NOISE, variance_finding
-from hamilforge.gen.prove.optimizers.step_map import at_defaults, at_value, curvature, step_map
+from hamilforge.gen.prove.optimizers.step_map import (
+    StepMap,
+    at_defaults,
+    at_value,
+    curvature,
+    step_map,
+)
 from hamilforge.gen.prove.optimizers.step_rates import effective_decay, effective_rate, gradient
 from hamilforge.gen.prove.optimizers.step_rest import resting
 from hamilforge.gen.prove.optimizers.step_stability import stability
@@ -97,6 +103,12 @@ def _parabola(names: Names) -> str:
 def _on_parabola(names: Names) -> str:
     """Of what the linear part of a step is."""
     return f"J = {_parabola(names)}, steps after many, {_CHOICES}"
+
+
+def _of_part(part: StepMap, names: Names) -> str:
+    """Of what a linear part is one."""
+    near = ", near rest, where bounds are as they are there" if part.near_rest else ""
+    return _on_parabola(names) + near + at_defaults(part.fixed)
 
 
 def _loop_stability(
@@ -189,7 +201,7 @@ def _first_steps(derivation: RuleDerivation) -> Finding:
 
 def _spectrum(derivation: RuleDerivation) -> Finding:
     part, names = step_map(derivation.program), names_of(derivation.optimizer)
-    reach = _on_parabola(names) + at_defaults(part.fixed)
+    reach = _of_part(part, names)
     where = names.where(part.polynomial, part.letters)
     return Finding("spectrum", names.text(part.polynomial), _STEP, reach, where=where)
 
@@ -197,7 +209,7 @@ def _spectrum(derivation: RuleDerivation) -> Finding:
 def _stability(derivation: RuleDerivation) -> Finding:
     part, names = step_map(derivation.program), names_of(derivation.optimizer)
     found = stability(part, names)
-    reach = _on_parabola(names) + at_defaults(part.fixed)
+    reach = _of_part(part, names)
     if found.bound is None:
         reach += ", at the defaults"
         reach += f" and {', '.join(map(names.text, part.letters))} = 1" if part.letters else ""

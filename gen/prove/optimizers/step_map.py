@@ -52,6 +52,7 @@ class FrozenSteps(LateSteps):
     Attributes:
         limits: the scalars of the host.
         fixed: hyper-parameters for which the limit is that at their defaults.
+        near_rest: whether a choice was decided by where the arrays rest.
     """
 
     def __init__(self, program: Program, letters: bool, at_rest: bool = False) -> None:
@@ -59,7 +60,7 @@ class FrozenSteps(LateSteps):
             raise NotDerivableError("a step has sums over coordinates")
         self.start: dict[str, sp.Symbol] = {}
         self.letters: dict[sp.Symbol, Expr] = {}
-        self._replaces, self.at_rest = letters, at_rest
+        self._replaces, self.at_rest, self.near_rest = letters, at_rest, False
         super().__init__(program)
         self.start = {name: start_of(name) for name in ("x", *program.states)}
         self.arrays = dict(self.start)
@@ -91,6 +92,7 @@ class FrozenSteps(LateSteps):
             rest = {**dict.fromkeys(self.start.values(), 0), **dict.fromkeys(self.letters, 1)}
             difference = sp.sympify(x - y).subs({**rest, **self.known})
             if difference.is_comparable and difference != 0:
+                self.near_rest = True
                 return x if bool(difference > 0) == (name == "max") else y
         return self._letter(value) if self._replaces and self._moves(value) else value
 
@@ -128,6 +130,7 @@ class StepMap:
         letters: what the letters stand for.
         fixed: hyper-parameters for which the matrix is that at their defaults.
         unit: those between 0 and 1.
+        near_rest: whether a choice in it is decided by where the arrays rest.
     """
 
     program: Program
@@ -138,6 +141,7 @@ class StepMap:
     letters: Mapping[sp.Symbol, Expr]
     fixed: Mapping[sp.Symbol, Expr]
     unit: Set[Expr]
+    near_rest: bool
 
     @cached_property
     def polynomial(self) -> Expr:
@@ -166,7 +170,15 @@ def step_map(program: Program) -> StepMap:
         if steps.at_rest and any(added):
             raise NotDerivableError("a step is not at rest where it has its linear part")
         part = StepMap(
-            program, names, matrix, steps.hyper, steps.known, steps.letters, steps.fixed, steps.unit
+            program,
+            names,
+            matrix,
+            steps.hyper,
+            steps.known,
+            steps.letters,
+            steps.fixed,
+            steps.unit,
+            steps.near_rest,
         )
         _compare_with_runs(part, added, steps.start)
         return part
@@ -286,7 +298,7 @@ def upright(value: Expr, usual: Mapping[Expr, Expr]) -> Expr:
     sign, factors = sp.Integer(1), []
     for factor in sp.Mul.make_args(value):
         base, exponent = factor.as_base_exp()
-        if base.is_Add and exponent.is_Integer and sp.N(base.subs(usual)) < 0:
+        if base.is_Add and exponent.is_Integer and sp.N(base.subs(usual)).is_negative:
             sign *= (-1) ** exponent
             factor = (-base) ** exponent
         factors.append(factor)

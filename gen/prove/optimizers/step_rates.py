@@ -50,13 +50,19 @@ def effective_rate(
     steps = FrozenSteps(program, letters=False)
     moved = steps.moved(lambda _: gradient)
     needed = _needed(steps, moved)
+    unsettled = False
     if not _is_linear(program, needed):
         settled = _settled(steps, moved, needed)
+        unsettled = any(steps.start[name] not in settled for name in needed - {"x"})
         later = {name: sp.sympify(value).subs(settled) for name, value in moved.items()}
         moved = {
             name: _plain(decided(value, steps.unit), steps.unit) for name, value in later.items()
         }
-    own, matrix, added = linear_part(steps, moved)
+    try:
+        own, matrix, added = linear_part(steps, moved)
+    except NotDerivableError as error:
+        why = "its arrays are not seen to settle under a constant gradient"
+        raise NotDerivableError(why if unsettled else str(error)) from error
     size = len(own)
     start, drift = (sp.Matrix(sp.symbols(f"{c}0:{size}")) for c in "uw")
     equations = [*(matrix * drift - drift), *(matrix * start + added - start - drift)]
