@@ -49,7 +49,7 @@ _SAID = {
 #: What every optimizer's constructor and parameter groups have beside the hyper-parameters.
 OPTIONS = frozenset(
     "self params options super clock param_names initial_lr weight_decay decoupled_weight_decay "
-    "maximize foreach differentiable fused scope rule late".split()
+    "maximize foreach differentiable fused scope rule late resting".split()
 )
 
 

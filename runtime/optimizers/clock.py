@@ -196,7 +196,7 @@ def latch(
         preparation: sign, L2 factor and decoupled factor.
         tensor_math: where the host scalars find their functions if they are tensors, which keep
             their graph and are not checked; :mod:`math` if None.
-        loss: at the point of the gradient; only some rules read it.
+        loss: at the point of the gradient; only some rules read it, with the gradient's sign.
         workers: how many there are; only some rules read it.
 
     Returns:
@@ -216,7 +216,8 @@ def latch(
     takes_math = tensor_math and "math" in (product.coefficients.__kwdefaults__ or {})
     namespace = {"math": tensor_math} if takes_math else {}
     values = [hyper[name] for name in product.HYPERPARAMETERS]
-    more = (*((loss,) * product.LOSS), *((workers,) * _counts_workers(product)))
+    losses = (preparation[0] * loss,) if product.LOSS else ()
+    more = (*losses, *((workers,) * _counts_workers(product)))
     try:
         rows, memory, step = product.coefficients(
             *values, clock.t, float(clock.n), *clock.memory, *more, **namespace

@@ -7,14 +7,18 @@ parameters stand, and in ``late``, by their numbers, the clocks of those that st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
+
+import torch
 
 from hamilforge.runtime.optimizers.clock import Clock
 
 Group = dict[str, Any]
-#: What a group calls the clocks of the parameters that stand elsewhere.
-LATE = "late"
+#: What a group calls the clocks of the parameters that stand elsewhere, and the numbers of those
+#: that have no part in a step of several gradients.
+LATE, RESTING = "late", "resting"
 
 
 class Cohorts:
@@ -73,3 +77,77 @@ def advance(
         if clock != group["clock"]:
             late[index] = clock
     group[LATE] = late
+
+
+@contextlib.contextmanager
+def whole_steps(groups: list[Group], has_state: Callable[[torch.Tensor], bool]) -> Iterator[None]:
+    """Let the same parameters take part in all stages of a step of several gradients.
+
+    These are the parameters that have a gradient in its first stage.  Where one of them has none
+    later, the loss does not depend on it there: its gradient is 0.  All others rest until the next
+    step begins.
+
+    Args:
+        groups: of parameters, with their clocks.
+        has_state: whether the arrays of a parameter's state are there.
+    """
+    taken: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+    for group in groups:
+        params: list[torch.Tensor] = group["params"]
+        if group["clock"].stage == 0:
+            group[RESTING] = [index for index, param in enumerate(params) if param.grad is None]
+            continue
+        for index, param in enumerate(params):
+            rests = index in group.get(RESTING, ()) or not has_state(param)
+            if rests != (param.grad is None):
+                taken.append((param, param.grad))
+                param.grad = None if rests else torch.zeros_like(param, requires_grad=False)
+    try:
+        yield
+    finally:
+        for param, gradient in taken:
+            param.grad = gradient
+
+
+class Places:
+    """Where the clocks of parameters are kept, which stay with them if the lists of groups change.
+
+    Args:
+        groups: of parameters.
+    """
+
+    def __init__(self, groups: list[Group]) -> None:
+        self._listed = [(group, [*group["params"]]) for group in groups]
+        #: Of parameters that are in no group and still have a state.
+        self._elsewhere: dict[torch.Tensor, Clock] = {}
+
+    def follow(
+        self,
+        groups: list[Group],
+        kept: Collection[torch.Tensor],
+        has_state: Callable[[torch.Tensor], bool],
+        begin: Clock,
+    ) -> None:
+        """Find each parameter's clock again; one without a state begins.
+
+        Args:
+            groups: as they are now.
+            kept: the parameters of which anything is kept.
+            has_state: whether the arrays of a parameter's state are there.
+            begin: the clock of a parameter that begins.
+        """
+        known = dict(self._elsewhere)
+        for group, params in self._listed:
+            for index, param in enumerate(params) if LATE in group else ():  # else it was refused
+                known[param] = group[LATE].get(index, group["clock"])
+        for group in groups:
+            late: dict[int, Clock] = {}
+            for index, param in enumerate(group["params"]):
+                clock = known.pop(param, begin) if has_state(param) else begin
+                if clock != group["clock"]:
+                    late[index] = clock
+            group[LATE] = late
+        self._listed = [(group, [*group["params"]]) for group in groups]
+        self._elsewhere = {
+            param: clock for param, clock in known.items() if param in kept and has_state(param)
+        }

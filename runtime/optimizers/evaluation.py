@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, approx_fprime
+from scipy.optimize import OptimizeResult
 
 from hamilforge.runtime.core.numbers import pair, real_array, real_number, whole_number
 
 Vector = NDArray[np.float64]
 Callback = Callable[..., Any]
-EPSILON = float(np.finfo(float).eps)
+EPSILON, SINGLE = float(np.finfo(float).eps), float(np.finfo(np.float32).eps)
 #: The finite differences that SciPy names.
 DIFFERENCES = ("2-point", "3-point", "cs")
 
@@ -35,6 +35,8 @@ class Evaluator:
         self._fun, self._jac = fun, jac
         self._args: tuple[Any, ...] = args if isinstance(args, tuple) else (args,)
         self.values = self.gradients = 0
+        #: Of the numbers that the function returns.
+        self._epsilon = EPSILON
 
     @property
     def has_gradient(self) -> bool:
@@ -82,16 +84,30 @@ class Evaluator:
         if callable(self._jac):
             return self._jac(x.copy(), *self._args)
         if self._jac == "3-point":
-            return self._differences(x, np.cbrt(EPSILON), self._central)
+            return self._differences(x, np.cbrt(self._epsilon), self._central)
         if self._jac == "cs":
             return self._differences(x, np.sqrt(EPSILON), self._complex)
-        return approx_fprime(x, lambda point: self._real(self._value(point)), np.sqrt(EPSILON))
+        return self._forward(x)
 
     def _differences(
         self, x: Vector, factor: float, slope: Callable[[Vector, int, float], float]
     ) -> Vector:
         """The slope along each axis, by a step of the size of x."""
         return np.array([slope(x, k, factor * max(1.0, abs(x[k]))) for k in range(x.size)])
+
+    def _forward(self, x: Vector) -> Vector:
+        """One-sided differences; over longer steps where a function of fewer digits shows none."""
+        here = self._real(self._value(x))
+
+        def slope(x: Vector, axis: int, step: float) -> float:
+            point = x.copy()
+            point[axis] += step
+            return (self._real(self._value(point)) - here) / float(point[axis] - x[axis])
+
+        slopes = self._differences(x, np.sqrt(self._epsilon), slope)
+        if not slopes.any() and self._epsilon < SINGLE:
+            return self._differences(x, np.sqrt(SINGLE), slope)
+        return slopes
 
     def _central(self, x: Vector, axis: int, step: float) -> float:
         ends = []
@@ -108,7 +124,11 @@ class Evaluator:
 
     def _value(self, point: NDArray[Any]) -> Any:
         self.values += 1
-        return self._fun(point.copy(), *self._args)
+        found = self._fun(point.copy(), *self._args)
+        kind = getattr(found, "dtype", None)
+        if isinstance(kind, np.dtype) and kind.kind == "f":
+            self._epsilon = max(float(np.finfo(kind).eps), EPSILON)
+        return found
 
     @staticmethod
     def _real(value: Any) -> float:

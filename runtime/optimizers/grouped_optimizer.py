@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from hamilforge.runtime.core.shards import is_made_for_a_shard
 from hamilforge.runtime.optimizers.clock import start
-from hamilforge.runtime.optimizers.cohorts import LATE
+from hamilforge.runtime.optimizers.cohorts import LATE, Places
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.noise import DRAWS, SEED, names_of
 from hamilforge.runtime.optimizers.optimizer_options import (
@@ -100,6 +100,7 @@ class GroupedOptimizer(Optimizer):
     def _reset(self) -> None:
         """Forget what holds for these groups and states alone."""
         self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+        self._places: Places | None = None
 
     @functools.cached_property
     def product(self) -> ModuleType:
@@ -198,9 +199,14 @@ class GroupedOptimizer(Optimizer):
         self._refuse_at_solution("add_param_group()")
         if any(group["clock"].stage for group in self.param_groups):
             raise ValueError("a group can be added only between steps, not between stages")
+        if self.param_groups:
+            self._follow()
         with self._whole_or_not(param_group):
             self._add_whole(param_group)
+        places = self._places
         self._reset()
+        self._places = places
+        self._follow()
 
     def _add_whole(self, param_group: dict[str, Any]) -> None:
         refuse_misspelled(type(self).__name__, param_group, self.product, self._GROUP_OPTIONS)
@@ -247,6 +253,9 @@ class GroupedOptimizer(Optimizer):
             group.update(before)
             raise
 
+    def _follow(self) -> None:
+        """Let the clocks of parameters stay with them where the lists of groups have changed."""
+
     def _common(self, values: dict[str, Any]) -> dict[str, float]:
         """The numbers of a group that are the same in all workers."""
         own = hyperparameters(values, self.product).items()
@@ -266,6 +275,7 @@ class GroupedOptimizer(Optimizer):
         """
         self._refuse_at_solution("state_dict()")
         self._refuse_unexchanged()
+        self._follow()
         packed: dict[str, Any] = super().state_dict()
         groups = [*map(self._saved, packed["param_groups"])]
         if self.product.AVERAGES:
@@ -298,3 +308,4 @@ class GroupedOptimizer(Optimizer):
                     state[name] = torch.empty_like(param, requires_grad=False).copy_(value)
                 elif isinstance(value, torch.Tensor):
                     state[name] = value.detach().clone()
+        self._follow()

@@ -14,7 +14,8 @@ import torch
 
 from hamilforge.runtime.core.shards import like
 from hamilforge.runtime.core.torch_functions import TensorMath
-from hamilforge.runtime.optimizers.cohorts import Cohorts
+from hamilforge.runtime.optimizers.clock import start
+from hamilforge.runtime.optimizers.cohorts import Cohorts, Places
 from hamilforge.runtime.optimizers.grouped_optimizer import GroupedOptimizer
 from hamilforge.runtime.optimizers.step_plan import Tensors
 
@@ -59,12 +60,24 @@ class StatefulOptimizer(GroupedOptimizer):
         state = self.state.get(param, {})
         return all(name in state for name in self.product.STATES)
 
+    def _follow(self) -> None:
+        if self._counts_by_parameter:
+            self._places = self._places or Places(self._groups)
+            self._places.follow(self._groups, self.state, self._has_state, start(self.product))
+
+    @property
+    def _counts_by_parameter(self) -> bool:
+        """Whether each parameter counts its own steps."""
+        return self.product.COUNTS == "parameter" and self._scope not in ("all", "group")
+
     def _start(self, param: torch.Tensor, hyper: dict[str, Any], new: list[str]) -> None:
         """Let new arrays of a parameter's state begin where they do not at zero."""
         product, state = self.product, self.state[param]
         states = ([state[name]] for name in product.STATES)
         row = product.start_row(*(hyper[name] for name in product.HYPERPARAMETERS))
         point = self._point(param)
+        if torch.is_grad_enabled():  # what a graph keeps must not be the parameter itself
+            point = point.clone()
         started = product.started([point], *states, *row)
         for name, (array,) in zip(product.STARTED, started, strict=True):
             if name in new:
@@ -109,10 +122,11 @@ class StatefulOptimizer(GroupedOptimizer):
             )
         if self._points is not None:
             return
+        self._follow()
         self._points = []
         if not self.product.SHIFTED:
             return
-        with torch.no_grad():
+        with torch.set_grad_enabled(self._keeps_graph):
             cohorts = Cohorts(self._groups)
             chosen = [
                 (param, cohorts.rows[number][index])
@@ -121,12 +135,14 @@ class StatefulOptimizer(GroupedOptimizer):
                 if self._has_state(param)
             ]
             self._points = [(param, param.clone()) for param, _ in chosen]
+            points = [point if self._keeps_graph else param for param, point in self._points]
             for members in self._domains([owner for _, owner in chosen]):
                 params = [chosen[index][0] for index in members]
                 owner, clock = cohorts.members[chosen[members[0]][1]]
                 row = self.product.solution_row(*clock.memory)
                 states = self._states(params, [owner] * len(params))
-                solved = self.product.solution([*map(self._point, params)], *states, *row)
+                own = [self._point(points[index]) for index in members]
+                solved = self.product.solution(own, *states, *row)
                 for param, value in zip(params, solved, strict=True):
                     self._set_point(param, value)
 
@@ -135,9 +151,14 @@ class StatefulOptimizer(GroupedOptimizer):
         if self._points is None:
             return
         points, self._points = self._points, None
-        with torch.no_grad():
+        with torch.set_grad_enabled(self._keeps_graph):
             for param, point in points:
                 param.copy_(point)
+
+    @property
+    def _keeps_graph(self) -> bool:
+        """Whether steps, and the way to the solution and back, are differentiated."""
+        return any(group["differentiable"] for group in self.param_groups)
 
     def _domains(self, owners: list[int]) -> list[list[int]]:
         """The numbers of the tensors over which sums run together, from those of their groups."""

@@ -13,6 +13,7 @@ import importlib
 import itertools
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +23,7 @@ from hamilforge.runtime.core.shards import like
 from hamilforge.runtime.core.torch_functions import TensorMath
 from hamilforge.runtime.optimizers import lists_plan
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, tick
-from hamilforge.runtime.optimizers.cohorts import Cohorts, advance
+from hamilforge.runtime.optimizers.cohorts import Cohorts, advance, whole_steps
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters, preparation
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
@@ -122,6 +123,9 @@ class GeneratedOptimizer(StatefulOptimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One stage: one gradient, one update.
 
+        Of several stages the parameters take part that have a gradient in the first; where one has
+        none later, it is 0.
+
         Within a function that ``torch.compile`` traces the step runs as it is, outside of the
         graph, which ends before it (``fullgraph=True`` is refused by torch): scalars of the host
         change with each step, and each would be traced anew.
@@ -143,12 +147,13 @@ class GeneratedOptimizer(StatefulOptimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        differentiable = any(group["differentiable"] for group in self.param_groups)
         read: Any = None
         if self.product.LOSS and loss is not None:
             number = loss.item if isinstance(loss, torch.Tensor) else lambda: float(loss)
-            read = loss if differentiable else number()
-        with torch.set_grad_enabled(differentiable):
+            read = loss if self._keeps_graph else number()
+        several = self._stages_inside > 1
+        whole = whole_steps(self.param_groups, self._has_state) if several else nullcontext()
+        with torch.set_grad_enabled(self._keeps_graph), whole:
             self._stage(read)
         return loss
 
@@ -156,6 +161,8 @@ class GeneratedOptimizer(StatefulOptimizer):
         groups = self._groups
         plan = self._plan
         grads = None if plan is None else plan.standing.gradients(groups, self._kept)
+        if grads is None:
+            self._follow()
         cohorts = Cohorts(groups)
         if plan is not None and grads is not None:
             clocks = self._all_latched(cohorts, loss)
@@ -194,7 +201,7 @@ class GeneratedOptimizer(StatefulOptimizer):
                 grads: list[Any] = [param.grad for param in self._plan.standing.params]
                 self._run(self._plan, grads, clocks)
             elif params:
-                differentiable = any(group["differentiable"] for group in groups)
+                differentiable = self._keeps_graph
                 # no gradient is read
                 self._run_functional(params, states, params, owners, clocks, differentiable)
             for group in groups:
@@ -259,11 +266,6 @@ class GeneratedOptimizer(StatefulOptimizer):
                 group["clock"] = tick(clocks[number])
 
     @property
-    def _counts_by_parameter(self) -> bool:
-        """Whether each parameter counts its own steps."""
-        return self.product.COUNTS == "parameter" and self._scope not in ("all", "group")
-
-    @property
     def _go_together(self) -> bool:
         """Whether a group goes on with the others in a stage in which it has no gradient."""
         return self._scope == "all" or len(self.STAGES) > 1  # an outer step is one of them
@@ -306,7 +308,7 @@ class GeneratedOptimizer(StatefulOptimizer):
         refuse_leaves(groups, self._name)
         states = self._states(params, [cohorts.members[owner][0] for owner in owners])
         if form == "functional":
-            differentiable = any(group["differentiable"] for group in groups)
+            differentiable = self._keeps_graph
             self._run_functional(params, states, grads, owners, clocks, differentiable)
         else:
             names = self.product.STATES
@@ -388,7 +390,7 @@ class GeneratedOptimizer(StatefulOptimizer):
         for name, chosen in (("fused", fused), ("foreach", lists)):
             if any(chosen) and (False in chosen or (any(fused) and any(lists))):
                 raise RuntimeError(f"{name}=True of one group, and another form of another group")
-        differentiable = any(group["differentiable"] for group in groups)
+        differentiable = self._keeps_graph
         reason = "a differentiable step keeps the graph" if differentiable else obstacle(tensors)
         if any(fused) and reason:
             raise RuntimeError(f"fused=True, but {reason}")

@@ -260,9 +260,10 @@ class Interpreter:
 
     @property
     def _inputs(self) -> dict[str, float]:
-        """What the host reads beside its memory."""
+        """What the host reads beside its memory; the loss has the gradient's sign."""
+        sign, *_ = self.preparation
         numbers = {"t": self.t, "n": float(self.n), WORKERS: float(self.workers)}
-        return {LOSS: self.loss, **numbers, **self.hyper}
+        return {LOSS: sign * self.loss, **numbers, **self.hyper}
 
     def row_rounding(self) -> tuple[float, ...]:
         """For each of the next stage's scalars a bound of its rounding errors, but for exact ones.
