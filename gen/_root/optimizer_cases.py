@@ -222,7 +222,7 @@ def _drawn(
         drawn = {}
         for parameter in program.hyperparameters:
             default = float(parameter.default)
-            width = 0.9 if parameter.domain.endswith("interval") else 0.5
+            width = 0.9 if parameter.domain in kinds.BETWEEN_0_AND_1 else 0.5
             number = float(generator.uniform(0.1, width))
             if parameter.domain == kinds.COUNT:
                 number = COUNT

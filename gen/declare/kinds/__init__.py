@@ -61,6 +61,7 @@ from hamilforge.gen.declare.kinds.optimizers import (
     UnknownSplitting,
 )
 from hamilforge.gen.declare.kinds.parts import (
+    BETWEEN_0_AND_1,
     CHOICE,
     COUNT,
     DISCRETE,

@@ -27,6 +27,10 @@ DOMAINS = {
 ZERO_IN_DOMAIN = ("nonnegative", "unit-interval", "closed-unit-interval")
 
 
+#: Domains of numbers between 0 and 1.
+BETWEEN_0_AND_1 = ("unit-interval", "open-unit-interval", "closed-unit-interval")
+
+
 FLAG, COUNT, CHOICE = "flag", "count", "choice"
 
 

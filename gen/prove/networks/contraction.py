@@ -53,6 +53,7 @@ _SIGNS = {
     "nonnegative": {"nonnegative": True},
     "unit-interval": {"nonnegative": True},
     "closed-unit-interval": {"nonnegative": True},
+    "open-unit-interval": {"positive": True},
 }
 
 

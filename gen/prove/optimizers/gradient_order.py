@@ -21,7 +21,13 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import Expression, Name
-from hamilforge.gen.declare.kinds import Discretised, GradientSystem, Parameter, StateUpdate
+from hamilforge.gen.declare.kinds import (
+    BETWEEN_0_AND_1,
+    Discretised,
+    GradientSystem,
+    Parameter,
+    StateUpdate,
+)
 from hamilforge.gen.derive.calculus import Coordinate, to_sympy
 from hamilforge.gen.program.algebra import evaluate
 from hamilforge.gen.program.interpret import run_lines
@@ -83,7 +89,7 @@ def with_free_step(optimizer: Discretised) -> Discretised:
 def value_of(parameter: Parameter, generator: random.Random) -> Fraction:
     """A value in the domain of a parameter, at which nothing is special."""
     part = Fraction(generator.randint(2, 9), 10)
-    if parameter.domain.endswith("interval"):
+    if parameter.domain in BETWEEN_0_AND_1:
         return part
     return 1 + part if parameter.domain != "flag" else parameter.default
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.optimizers.rotation import LAST
 from hamilforge.gen.derive.symbols import p, parameter_symbol, t
@@ -203,19 +204,17 @@ class Experiment:
         }
         method = self._derivation.optimizer.method
         parameters = (*system.declaration.parameters, *getattr(method, "parameters", ()))
+        kept = {
+            parameter.name
+            for parameter in parameters
+            if parameter_symbol(parameter) in exponents or parameter.domain in kinds.BETWEEN_0_AND_1
+        }
         chosen = {
-            parameter.name: parameter.default
-            if parameter_symbol(parameter) in exponents or parameter.domain.endswith("interval")
-            else value
+            parameter.name: parameter.default if parameter.name in kept else value
             for parameter in parameters
         }
         if self._field is FLOATS:
             shifts = {name: Fraction(k + 7, 7) for k, name in enumerate(sorted(chosen))}
-            kept = {
-                parameter.name
-                for parameter in parameters
-                if parameter_symbol(parameter) in exponents or parameter.domain.endswith("interval")
-            }
             chosen = {
                 name: number if name in kept else number * shifts[name]
                 for name, number in chosen.items()

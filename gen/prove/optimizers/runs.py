@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hamilforge.gen.declare.kinds import COUNT, FLAG, ZERO_IN_DOMAIN
+from hamilforge.gen.declare.kinds import BETWEEN_0_AND_1, COUNT, FLAG, ZERO_IN_DOMAIN
 from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.optimizer import Program
@@ -119,7 +119,7 @@ def quick(program: Program, fixed: Collection[str]) -> Numbers:
     values = {}
     for entry in program.hyperparameters:
         value = float(entry.default)
-        if entry.name not in fixed and entry.domain.endswith("interval"):
+        if entry.name not in fixed and entry.domain in BETWEEN_0_AND_1:
             value = min(value, FORGETS)
         elif entry.name not in fixed and value > 0 and entry.domain != COUNT:
             value = max(value, 1 - FORGETS)

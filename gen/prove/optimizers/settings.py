@@ -67,7 +67,7 @@ class Settings:
         if entry.name in chosen and chosen[entry.name] is not None:
             return mpmath.mpf(chosen[entry.name])
         share = mpmath.mpf(self._generator.randint(1, _DENOMINATOR - 1)) / _DENOMINATOR
-        if entry.domain.endswith("interval"):
+        if entry.domain in kinds.BETWEEN_0_AND_1:
             return share
         value = share * 2 ** self._generator.randint(-2, 2)
         return -value if entry.domain == "real" and self._generator.random() < 0.5 else value

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
+from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, Total, limit, tidy, written
 from hamilforge.gen.derive.optimizers.rotation import b, g, last_b, new_b, present, x
@@ -173,7 +174,7 @@ def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
     for _ in range(40):
         point = [
             generator.uniform(0.05, 0.95)
-            if domains.get(symbol.name, "").endswith("interval")
+            if domains.get(symbol.name) in kinds.BETWEEN_0_AND_1
             else generator.uniform(0.05, 4.0)
             for symbol in symbols
         ]

@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.kinds import FLAG
+from hamilforge.gen.declare.kinds import BETWEEN_0_AND_1, FLAG
 from hamilforge.gen.derive import calculus
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, written
 from hamilforge.gen.derive.symbols import LOSS
@@ -115,7 +115,7 @@ class SymbolicSteps:
         return {
             self.hyper[entry.name]
             for entry in self.program.hyperparameters
-            if entry.domain.endswith("interval")
+            if entry.domain in BETWEEN_0_AND_1
         }
 
     @property

@@ -29,7 +29,7 @@ from sympy.polys.polyerrors import ExactQuotientFailed
 
 from hamilforge.gen.declare.budget import PROOF, Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.kinds import FLAG, Discretised, Parameter
+from hamilforge.gen.declare.kinds import BETWEEN_0_AND_1, FLAG, Discretised, Parameter
 from hamilforge.gen.derive.symbols import t
 from hamilforge.gen.program.ir import names
 from hamilforge.gen.program.optimizers.build import Derivation
@@ -327,7 +327,7 @@ def _exact(
 
 def _values(parameter: Parameter) -> tuple[Fraction, ...]:
     """Values in the domain of a parameter, none of them special."""
-    if parameter.domain.endswith("interval"):
+    if parameter.domain in BETWEEN_0_AND_1:
         return SHARES
     return VALUES if parameter.domain != FLAG else (Fraction(0), Fraction(1))
 
