@@ -58,11 +58,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _proved_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Reports of the catalogue, in a folder of this run that its workers share."""
+    """Reports of the catalogue, in a folder of this run that its workers share.
+
+    Commands prove in the worker itself: processes of their own would know none of them.
+    """
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "proofs"
     folder.mkdir(exist_ok=True)
-    with mock.patch.object(pipeline, "check", once(pipeline.check, folder)):
+    proved = mock.patch.object(pipeline, "check", once(pipeline.check, folder))
+    with proved, mock.patch("hamilforge.processes.usable", return_value=1):
         yield
 
 

@@ -279,12 +279,13 @@ def _new(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from hamilforge import listing
+    from hamilforge import listing, processes
 
+    count = processes.usable()
     if arguments.markdown:
-        say(listing.markdown(arguments.kind or "optimizer"))
+        say(listing.markdown(arguments.kind or "optimizer", count))
         return 0
-    say(listing.table(arguments.kind, arguments.where))
+    say(listing.table(arguments.kind, arguments.where, count))
     return 0
 
 

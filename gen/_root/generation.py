@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Unpack
 
+from hamilforge import processes
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.variation import Variation
@@ -100,15 +100,9 @@ def write_named(
     return 0
 
 
-def _processes() -> int:
-    """How many processes this one may have at work at once."""
-    usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
-    return len(usable(0))
-
-
 def write_catalogue(out: Path) -> int:
     """Generate the catalogue; files of products that no longer exist are removed."""
-    texts = pipeline.generate_catalogue(_processes())
+    texts = pipeline.generate_catalogue(processes.usable())
     done = folder.update(out, texts)
     say(f"{len(texts)} files in {out}: {len(done.written)} written, {len(done.removed)} removed")
     return 0
@@ -116,7 +110,7 @@ def write_catalogue(out: Path) -> int:
 
 def check_catalogue(out: Path) -> int:
     """Compare a folder with what would be generated; 1 if it is stale."""
-    texts = pipeline.generate_catalogue(_processes())
+    texts = pipeline.generate_catalogue(processes.usable())
     return _verdict(out, texts, "hamilforge generate")
 
 

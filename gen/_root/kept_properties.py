@@ -7,15 +7,45 @@ its time is not kept.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from hamilforge.gen import products
-from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.runtime.core import cache
 
 _FILE = "properties.json"
+#: So many proofs take longer than processes to begin.
+_MANY = 16
+
+
+def _key(declaration: kinds.Declaration) -> str:
+    return f"r_{products.key(declaration)}"
+
+
+def prepare(paths: Sequence[Path], processes: int) -> None:
+    """Prove, in several processes, what is not kept yet; :func:`properties` finds it then.
+
+    Args:
+        paths: of declarations; what is wrong with one is found where it is asked for.
+        processes: how many.
+    """
+    missing = [path for path in paths if cache.find(_key(catalogue.load(path))) is None]
+    if processes > 1 and len(missing) >= _MANY:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            for _ in pool.map(_prove, missing, chunksize=4):  # neighbours share proofs
+                pass
+
+
+def _prove(path: Path) -> None:
+    with contextlib.suppress(DeclarationError):
+        properties(catalogue.load(path))
 
 
 def properties(declaration: kinds.Declaration) -> Mapping[str, Any]:
@@ -24,7 +54,7 @@ def properties(declaration: kinds.Declaration) -> Mapping[str, Any]:
     Raises:
         DeclarationError: it cannot be derived or proved.
     """
-    key = f"r_{products.key(declaration)}"
+    key = _key(declaration)
     folder = cache.find(key)
     if folder is not None:
         kept: dict[str, Any] = json.loads((folder / _FILE).read_text("utf-8"))

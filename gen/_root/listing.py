@@ -20,7 +20,7 @@ from hamilforge import terminal
 from hamilforge.gen import families
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
-from hamilforge.kept_properties import properties
+from hamilforge.kept_properties import prepare, properties
 
 _TOKEN = re.compile(
     r"\s*(?:(<=|>=|==|!=|<|>|\(|\))|([A-Za-z_][A-Za-z0-9_]*)|(-?[0-9]+(?:\.[0-9]+)?)|'([^']*)'|\"([^\"]*)\")"
@@ -36,8 +36,16 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 Test = Callable[[Mapping[str, Any]], bool]
 
 
-def table(kind: str | None, where: str | None) -> str:
+def table(kind: str | None, where: str | None, processes: int = 1) -> str:
     """The catalogue as a table.
+
+    Args:
+        kind: which part of it; all if None.
+        where: a condition on proved properties; None for none.
+        processes: how many prove what was not proved before.
+
+    Returns:
+        The text.
 
     Raises:
         DeclarationError: an unknown kind, or a filter that cannot be read.
@@ -54,8 +62,11 @@ def table(kind: str | None, where: str | None) -> str:
     for column in ("kind", "name", *columns, "title"):
         grid.add_column(column.replace("_", " "), overflow="fold")
     known: set[str] = set()
-    for chosen in [kind] if kind else families.names():
-        for path in catalogue.paths(chosen):
+    paths = {chosen: catalogue.paths(chosen) for chosen in ([kind] if kind else families.names())}
+    if test is not None:
+        prepare([path for own in paths.values() for path in own], processes)
+    for chosen, own in paths.items():
+        for path in own:
             declaration = catalogue.load(path)
             values: Mapping[str, Any] = {}
             if test is not None:
@@ -79,8 +90,9 @@ def table(kind: str | None, where: str | None) -> str:
     return stream.getvalue().rstrip()
 
 
-def markdown(kind: str) -> str:
+def markdown(kind: str, processes: int = 1) -> str:
     """The catalogue's proved properties as a Markdown table, for one kind."""
+    prepare(catalogue.paths(kind), processes)
     columns = families.named(kind).properties
     lines = ["| name | " + " | ".join(name.replace("_", " ") for name in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")

@@ -71,3 +71,14 @@ def test_a_table_is_the_same_from_proofs_and_from_what_was_kept(proofs: list[str
     assert count > 3
     assert listing.table("splitting", "order >= 2") == first
     assert len({*proofs}) == len(proofs)
+
+
+def test_other_processes_prove_the_same(proofs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_properties, "_MANY", 3)
+    paths = catalogue.paths("runge-kutta")[:3]
+    for _ in range(2):  # nothing is left to do then
+        kept_properties.prepare(paths, 2)
+    declarations = [*map(catalogue.load, paths)]
+    kept = [*map(kept_properties.properties, declarations)]
+    assert proofs == []
+    assert kept == [pipeline.check(one).to_dict()["properties"] for one in declarations]
