@@ -302,6 +302,18 @@ OWN: dict[str, tuple[list[str], dict[str, tuple[float, str]], dict[str, Any]]] =
         {},
         {"spectrum": "-1 + z + lambda*min(lr, 1)", "stability_limit": "lambda < 2/min(lr, 1)"},
     ),
+    "a clipped quotient": (
+        [
+            "m = b*m + (1 - b)*grad(theta)",
+            "v = b*v + (1 - b)*grad(theta)**2",
+            "theta = theta - lr*clip(m/max(v, c), -1, 1)",
+        ],
+        {"b": (0.9, "unit-interval"), "c": (0.01, "positive")},
+        {
+            "fixed_points": "grad J(theta) = 0, m = 0",
+            "stability_limit": "lambda < 2*c*(1 + b)/(lr*(1 - b))",
+        },
+    ),
     "a rate that alternates": (
         ["theta = theta - lr*where(cos(pi*n) > 0, 1, 2)*grad(theta)"],
         {},

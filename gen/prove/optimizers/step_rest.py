@@ -60,7 +60,12 @@ def resting(program: Program, names: Names) -> tuple[str, Rest]:
     """
 
     def found(steps: FrozenSteps) -> tuple[str, Rest] | None:
-        rest = _resting(steps)
+        try:
+            rest = _resting(steps)
+        except NotDerivableError:
+            if steps.letters and not steps.at_rest:  # letters may be 0 there
+                return None
+            raise
         if any(value.free_symbols & {*steps.letters} for value in rest.equations.values()):
             return None
         _compare_with_steps(steps, rest)
