@@ -30,6 +30,8 @@ from hamilforge.runtime.core.numbers import real_array, real_number, whole_numbe
 Floats = NDArray[np.float64]
 #: What rounding may leave of a gradient, and how many times as much is taken; steps of Newton's.
 ROUNDING, ROOM, NEWTON = 1e-9, 1e3, 10
+#: How far beside 0 a search begins where the slope there is 0.
+BESIDE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,20 +180,28 @@ def solve(
 
     count = sum(int(np.prod(shape)) for shape in shapes.values())
 
-    unit = float(abs(cost(np.zeros(count))[1]).max()) or 1.0
+    begun = np.zeros(count)
+    if not cost(begun)[1].any():  # of a maximum too, and of a saddle
+        begun = BESIDE * np.random.default_rng(0).standard_normal(count)
+    unit = float(abs(cost(begun)[1]).max()) or 1.0
 
     def scaled(flat: Floats) -> tuple[float, Floats]:
         value, gradient = cost(flat)
         return value / h[0] / unit, gradient / unit
 
     found = minimize(
-        scaled, np.zeros(count), jac=True, method="BFGS",
+        scaled, begun, jac=True, method="BFGS",
         options={"gtol": tolerance, "maxiter": 40 * count, "xrtol": 0.0},
     ).x  # fmt: skip
     found = _polished(lambda flat: scaled(flat)[1], found, tolerance)
+    if begun.any() and not cost(found)[0] < cost(np.zeros(count))[0]:
+        found = np.zeros(count)
     slope = float(abs(cost(found)[1]).max())
     if not slope <= ROOM * max(tolerance, ROUNDING) * unit:
-        raise ArithmeticError(f"the equations were not solved: a slope of {slope:.1e} is left")
+        raise ArithmeticError(
+            f"the equations were not solved: a slope of {slope:.1e} is left; "
+            "the cost may have no minimum"
+        )
     solved = machine(found)
     trajectory = solved.forward(begin)
     backward = solved.costates(begin, costates)

@@ -94,9 +94,9 @@ def solved(
         change = settled.kept(_joined(stages(*parts)) - solution)
         if factors is None or not largest(change) <= CONTRACTION * before:
             matrix = _matrix(lambda *v, at=parts: slopes(*at, *v), like)
-            factors = torch.linalg.lu_factor(matrix)
+            factors = factored(matrix)
         before = largest(change)
-        step = torch.linalg.lu_solve(*factors, change[..., None])[..., 0]
+        step = solved_by(factors, change[..., None])[..., 0]
         solution = solution + step
         size = step.abs().amax(-1)
         if settled.after(size, solution.abs().amax(-1) + reach):
@@ -120,15 +120,28 @@ def solved_linear(stages: Callable[..., Arrays], like: Arrays) -> tuple[Tensor, 
     def linear(*v: Tensor) -> tuple[Tensor, ...]:
         return _split(_joined(stages(*v)) - offset, like)
 
-    factors = torch.linalg.lu_factor(_matrix(linear, like))
-    solution = torch.linalg.lu_solve(*factors, offset[..., None])[..., 0]
+    factors = factored(_matrix(linear, like))
+    solution = solved_by(factors, offset[..., None])[..., 0]
     rest = _joined(stages(*_split(solution, like))) - solution
-    return _split(solution + torch.linalg.lu_solve(*factors, rest[..., None])[..., 0], like)
+    return _split(solution + solved_by(factors, rest[..., None])[..., 0], like)
+
+
+def factored(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The factors of matrices; of those of half precision in single precision."""
+    wide = torch.promote_types(matrix.dtype, torch.float32)
+    factors, pivots = torch.linalg.lu_factor(matrix.to(wide))
+    return factors, pivots
+
+
+def solved_by(factors: tuple[Tensor, Tensor], right: Tensor) -> Tensor:
+    """The solution with these factors, in the type of the right-hand sides."""
+    solution: Tensor = torch.linalg.lu_solve(*factors, right.to(factors[0].dtype))
+    return solution.to(right.dtype)
 
 
 def largest(tensor: Tensor) -> float:
     """The largest absolute value of a tensor's entries; 0 if it has none."""
-    return float(tensor.abs().max()) if tensor.numel() else 0.0
+    return float(tensor.detach().abs().max()) if tensor.numel() else 0.0
 
 
 def _matrix(linear: Callable[..., Arrays], like: Arrays) -> Tensor:

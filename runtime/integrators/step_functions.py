@@ -30,9 +30,10 @@ _ROUNDING = 1e-15
 _HALVINGS, _SAMPLED_HALVINGS = 10, 4
 #: Where a series is held against values of its function, and what is rounding of both, relative to
 #: the sum of the sizes of its terms.
-_HELD, _END = np.array([0.0, 0.5, 1.0]), 1e-13
-#: By how much a state is uncertain in which a run begins, relative to it, and how many are drawn.
-_UNCERTAIN, _DRAWN = 1e-15, 8
+_HELD, _END = np.array([0.5, 1.0]), 1e-13
+#: By how much a state is uncertain in which a run begins, relative to it, and how many are drawn; a
+#: far larger change, and by what part of its changes then a continuous function changes.
+_UNCERTAIN, _DRAWN, _LARGE, _SMOOTH = 1e-15, 8, 1e-7, 1e-3
 #: The degree through samples of a Python function, and what its last terms are of all.
 _SAMPLES, _AGREEMENT = 8, 1e-7
 
@@ -180,7 +181,7 @@ class Step:
     def _series_of(
         self, event: Event, begin: float, length: float, near: float
     ) -> tuple[Floats | None, Floats]:
-        """The series of a declared event on a piece, with the function's values at :data:`_HELD`.
+        """The series of a declared event on a piece, with values at 0 and at :data:`_HELD`.
 
         There is none where it does not end, or does not have these values.
         """
@@ -193,27 +194,35 @@ class Step:
         size = float(abs(series).sum())
         if not size < math.inf:
             return None, np.empty(0)
-        values = self._samples(event, _HELD, begin, length)
-        wrong = abs(_HELD[:, None] ** np.arange(len(series)) @ series - values).max()
-        wrong = max(float(wrong), float(abs(series[-1]) + abs(series[-2])))
+        values = np.append(series[:1], self._samples(event, _HELD, begin, length))
+        off = abs(_HELD[:, None] ** np.arange(len(series)) @ series - values[1:])
+        wrong = max(float(off.max()), float(abs(series[-1]) + abs(series[-2])))
         room = near * float(abs(values).max()) + _END * size
         # a function that stays at zero has no digits that could be right
         ends = wrong <= room or wrong <= room + self.rounding(event)
         return (series if ends else None), values
 
     def rounding(self, event: Event) -> float:
-        """By how much a function is uncertain at the beginning, as the state and the time are."""
-        if event.name in self._uncertain:
-            return self._uncertain[event.name]
+        """By how much a function is uncertain at the beginning, as the state and the time are.
+
+        That is 0 for one that jumps there: it changes by as much beside a state far more uncertain.
+        """
+        if event.name not in self._uncertain:
+            small, large = (self._changes(event, size) for size in (_UNCERTAIN, _LARGE))
+            continuous = math.isfinite(small) and small <= _SMOOTH * large
+            self._uncertain[event.name] = small if continuous else 0.0
+        return self._uncertain[event.name]
+
+    def _changes(self, event: Event, size: float) -> float:
+        """The largest change of a function by changes of the first time and state, drawn."""
         drawn = np.random.default_rng(_DRAWN)
         time, state = self.time(0.0), self.state(0.0)
         value, largest = self.value(event, 0.0, state), 0.0
-        for signs in drawn.choice((-_UNCERTAIN, _UNCERTAIN), (_DRAWN, state.size + 1)):
+        for signs in drawn.choice((-size, size), (_DRAWN, state.size + 1)):
             beside = time * (1 + signs[0]), state * (1 + signs[1:])
-            # beyond the domain of the function there is no value
-            with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError, ValueError):
+            # no trajectory goes through there: the function need not have a value
+            with np.errstate(all="ignore"), contextlib.suppress(Exception):
                 largest = max(largest, abs(float(event.function(*beside, self._row)) - value))
-        self._uncertain[event.name] = largest
         return largest
 
     def _part(self, start: float, length: float) -> Floats:

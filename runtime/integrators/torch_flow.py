@@ -295,11 +295,12 @@ class Flow(torch.nn.Module):
         Raises:
             IntegrationError: a matrix is singular.
         """
-        solved, info = torch.linalg.solve_ex(matrix, right)
+        wide = torch.promote_types(matrix.dtype, torch.float32)  # half precision has no solver
+        solved, info = torch.linalg.solve_ex(matrix.to(wide), right.to(wide))
         if bool((info != 0).any()):
             number = round((float(t) - self.t0) / self.h)
             raise self.refuse(t, number, float("inf"), "the matrix of a solve is singular")
-        solution: Tensor = solved
+        solution: Tensor = solved.to(right.dtype)
         return solution
 
     def refuse(self, t: Tensor, step: int, residual: float, what: str) -> IntegrationError:

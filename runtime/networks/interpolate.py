@@ -22,7 +22,6 @@ approximation of one (C. Cuchiero, M. Larsson and J. Teichmann, SIAM J. Math. Da
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,8 +92,15 @@ class Residuals:
         self._reads_start = count == 2
         self._names = [n for n in network.product.CONTROLS if n in network.trainable]
         self._check_squares()
-        #: In which units what is trained is moved: those of targets where it is a multiple of them.
-        self.steps = np.ones(self.count)
+        #: What a target is of a point, by their largest entries.
+        self.ratio = float(abs(y).max()) / (float(abs(x).max()) or 1.0) or 1.0
+        exponent = np.clip(np.log10(self.ratio), -300, 300)
+        unit = 10.0 ** round(exponent)
+        #: In which units what is trained is moved: in that of the ratio where it is one number.
+        controls = sum(self.network.controls[name].size for name in self._names)
+        sizes = [(weight.size, unit) for weight in objective.weights.values()]
+        parts = [np.full(size, own if size == 1 else 1.0) for size, own in sizes]
+        self.steps = np.concatenate([np.ones(controls), *parts])
         #: What the norm of residuals is relative to; where all targets are 0, that is 1.
         self.unit = float(np.linalg.norm(y)) or 1.0
 
@@ -146,14 +152,6 @@ class Residuals:
                 size = own[name].size
                 own[name][...] = vector[place : place + size].reshape(own[name].shape)
                 place += size
-
-    def set_unit(self, name: str, unit: float) -> None:
-        """Say in which unit a weight of the read-out is moved."""
-        end = self.count
-        for other, weight in reversed(self.objective.weights.items()):
-            if other == name:
-                self.steps[end - weight.size : end] = unit
-            end -= weight.size
 
     def drawn(self, vector: Floats, seed: int) -> Floats:
         """Normal numbers as controls, of standard deviation 0.3, with the same weights.
@@ -244,13 +242,11 @@ def interpolate(
     residuals = Residuals(network, objective, points, targets)
     _refuse_what_no_flow_does(residuals)
     if scale is not None:
-        ratio = abs(targets).max(initial=0.0) / (abs(points).max(initial=0.0) or 1.0)
         for name, weight in objective.weights.items():
             if weight.size == 1:
                 objective.weights[name] = np.full_like(
-                    weight, positive_number("scale", scale) * (ratio or 1.0)
+                    weight, positive_number("scale", scale) * residuals.ratio
                 )
-                residuals.set_unit(name, 10.0 ** round(math.log10(ratio or 1.0)))
     found = _search(residuals, maxiter, tolerance * residuals.unit, whole_number("starts", starts))
     return _result(residuals, found, finer)
 

@@ -128,13 +128,13 @@ class Kernels:
         given = (t0, h, *states, *controls)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
             ends: Sequence[Tensor] = CompiledSweep.apply(
-                module, self, t0, h, len(states), *states, *controls
+                module, self, t0, h, len(states), *states, *controls, *module.given()
             )
             return ends
         kind = _kind(module, len(states[0]))
         with self.rooms.serving(kind, lambda: Room(self.frame, kind)) as room:
             done = Pass(
-                _given(module, t0, h, controls), room,
+                _given(module, t0, h, [*controls, *module.given()]), room,
                 [state.detach().numpy() for state in states], order="C",
             )  # fmt: skip
             done.forward()
@@ -177,7 +177,8 @@ class CompiledSweep(torch.autograd.Function):
             t0: the time at the first layer, `()`.
             h: the steps, `(layers,)`.
             count: how many of the arrays are states.
-            arrays: the states, each `(batch, size)`, then the controls, each `(layers, …)`.
+            arrays: the states, each `(batch, size)`, then the controls, each `(layers, …)`, then
+                what all layers share.
 
         Returns:
             A tuple of the last states, each `(batch, size)`, and the running cost, if there is one.
@@ -194,8 +195,7 @@ class CompiledSweep(torch.autograd.Function):
             done.out(lent.rounds)
         ctx.module, ctx.kernels, ctx.count, ctx.kind = module, kernels, count, kind
         ctx.lent = weakref.ref(lent)  # what is saved is the tensor
-        ctx.shared = len(module.given())
-        ctx.save_for_backward(*module.given(), t0, h, *arrays, saved)
+        ctx.save_for_backward(t0, h, *arrays, saved)
         return tuple(map(torch.from_numpy, done.ends))
 
     @staticmethod
@@ -207,11 +207,13 @@ class CompiledSweep(torch.autograd.Function):
                 f"{module.NAME}: the derived adjoint is not differentiated again "
                 f"(create_graph=True); {module.INSTEAD}"
             )
-        t0, h, *arrays, saved = ctx.saved_tensors[ctx.shared :]
+        t0, h, *arrays, saved = ctx.saved_tensors
         _, _, by_time, by_steps, _, *wanted = ctx.needs_input_grad
         if transforms_are_active() or is_recorded() or any(map(is_of_many, costates)):
             with without_autocast(h):
-                slopes = by_operations(module, t0, h, arrays[:count], arrays[count:], costates)
+                split = count + len(module.CONTROLS)
+                parts = arrays[:count], arrays[count:split], arrays[split:]
+                slopes = by_operations(module, t0, h, *parts, costates)
             return None, None, *slopes
         given = _given(module, t0, h, arrays[count:])
         with kernels.rooms.serving(kind, lambda: Room(kernels.frame, kind)) as room:
@@ -224,6 +226,7 @@ class CompiledSweep(torch.autograd.Function):
             controls = done.by_controls() if any(wanted[count:]) else {}
         found: list[Tensor | None] = [*map(torch.from_numpy, done.starts[:count])]
         found += [torch.from_numpy(controls[name]) if controls else None for name in given.controls]
+        found += [None] * (len(wanted) - len(found))
         return (
             None, None, t0.new_tensor(done.by_time) if by_time else None,
             torch.from_numpy(done.by_step).to(h.dtype) if by_steps else None, None,
@@ -236,10 +239,11 @@ def _kind(module: Network, samples: int) -> Kind:
     return Kind(samples, threads, module.memory, module.checkpoints, module.budget, at_once=True)
 
 
-def _given(module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]) -> Given:
-    """What a pass depends on."""
-    named = dict(zip(module.CONTROLS, map(_numbers, controls), strict=True))
-    shared = module.given()
+def _given(module: Network, t0: Tensor, h: Tensor, arrays: Sequence[Tensor]) -> Given:
+    """What a pass depends on: controls, then what all layers share."""
+    count = len(module.CONTROLS)
+    named = dict(zip(module.CONTROLS, map(_numbers, arrays[:count]), strict=True))
+    shared = arrays[count:]
     numbers = len(module.PARAMETERS)
     values: list[Any] = [value.item() for value in shared[:numbers]]
     values += map(_numbers, shared[numbers:])

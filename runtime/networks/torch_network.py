@@ -385,6 +385,7 @@ class Network(Layered, torch.nn.Module):
         fits = joined and states[0].dim() == 2 and states[0].shape[-1] == sum(widths)
         separate = [*torch.split(states[0], widths, -1)] if fits else [*states]
         self._refuse(separate)
+        self._refuse_what_is_not_differentiated()
         h = self.h
         ends = self._compiled(separate, h)
         if ends is None:
@@ -426,7 +427,8 @@ class Network(Layered, torch.nn.Module):
             return self._plain(now, h, controls, self.given())
         flat = [of_layer for control in controls for of_layer in control]
         sweep = TransformedSweep if transforms_are_active() else Sweep
-        ends: Sequence[Tensor] = sweep.apply(self, self.t0, h, len(now), *now, *flat)
+        given = (*now, *flat, *self.given())
+        ends: Sequence[Tensor] = sweep.apply(self, self.t0, h, len(now), *given)
         return ends
 
     def _refuse(self, states: Sequence[Tensor]) -> None:
@@ -455,6 +457,18 @@ class Network(Layered, torch.nn.Module):
         refuse_without_numbers(self.NAME, states)
         if not torch.compiler.is_compiling() and not transforms_are_active():
             self.refuse_infinite(states)
+
+    def _refuse_what_is_not_differentiated(self) -> None:
+        """Refuse parameters and fixed arrays that ask for a gradient which is not derived."""
+        if self.memory == "autograd" or not torch.is_grad_enabled():
+            return
+        names = (*self.PARAMETERS, *self.FIXED)
+        asking = [n for n, value in zip(names, self.given(), strict=True) if value.requires_grad]
+        if asking:
+            raise ValueError(
+                f"{self.NAME}: no gradient by {', '.join(asking)} is derived, which all layers "
+                'share; memory="autograd" differentiates everything by torch'
+            )
 
     def refuse_infinite(self, states: Sequence[Tensor]) -> None:
         """Refuse states that are not finite.

@@ -88,9 +88,17 @@ class Objective(torch.nn.Module):
         own = [*weights, *(getattr(self, f"parameter_{name}") for name in self.PARAMETERS)]
         cast = autocast_to(own[0].dtype, arrays) if own else [*arrays]
         self._refuse(cast, {**self.STATES, **self.DATA})
+        kinds = {array.dtype for array in (*cast[: len(self.STATES)], *own)}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"{self.NAME} has weights of type {own[0].dtype}, and its states are "
+                f"{cast[0].dtype}; convert one of them with .to(...)"
+            )
         losses: Tensor
         with without_autocast(cast[0]):
-            if transforms_are_active():  # torch differentiates the read-out itself
+            data = cast[len(self.STATES) :]
+            asked = torch.is_grad_enabled() and any(array.requires_grad for array in data)
+            if asked or transforms_are_active():  # torch differentiates the read-out itself
                 known = dict(zip((*self.STATES, *self.DATA), cast, strict=True))
                 losses = self._evaluated(known)[1]
             else:

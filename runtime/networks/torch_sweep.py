@@ -7,7 +7,7 @@ way back the derivatives, from what the module's choice of memory has kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -45,7 +45,7 @@ class Sweep(torch.autograd.Function):
             h: the steps, `(layers,)`.
             count: how many of the arrays are states.
             arrays: the states, each `(batch, size)`, then the controls of all layers, each
-                control's layers one after the other.
+                control's layers one after the other, then what all layers share.
 
         Returns:
             A tuple of the last states, each `(batch, size)`.
@@ -54,10 +54,9 @@ class Sweep(torch.autograd.Function):
             IntegrationError: stages could not be solved for.
         """
         states, saved, plan = _forward(module, t0, h, count, arrays, any(ctx.needs_input_grad))
-        ctx.module, ctx.count, ctx.plan = module, count, plan
-        ctx.kept = len(saved) + len(arrays) - count
-        # what all layers share is read again, so that a change of it in place is seen
-        ctx.save_for_backward(t0, h, *arrays[count:], *saved, *module.given())
+        # the module itself may be another one by then
+        ctx.module, ctx.memory, ctx.count, ctx.plan = module, module.memory, count, plan
+        ctx.save_for_backward(t0, h, *arrays[count:], *saved)
         return states
 
     @staticmethod
@@ -70,10 +69,10 @@ class Sweep(torch.autograd.Function):
                 f"(create_graph=True); {module.INSTEAD}"
             )
         t0, h, *rest = ctx.saved_tensors
-        rest = rest[: ctx.kept]
+        kept = Kept(ctx.memory, ctx.plan, ctx.count)
         with without_autocast(h):
             by_time, by_steps, *others = _backward(
-                module, ctx.plan, ctx.count, any(ctx.needs_input_grad[1:3]), t0, h, costates, rest
+                module, kept, any(ctx.needs_input_grad[1:3]), t0, h, costates, rest
             )
         return None, by_time, by_steps, None, *others
 
@@ -91,7 +90,7 @@ class TransformedSweep(torch.autograd.Function):
             h: the steps, `(layers,)`.
             count: how many of the arrays are states.
             arrays: the states, each `(batch, size)`, then the controls of all layers, each
-                control's layers one after the other.
+                control's layers one after the other, then what all layers share.
 
         Returns:
             A tuple of the last states, each `(batch, size)`.
@@ -145,7 +144,8 @@ class TransformedSweep(torch.autograd.Function):
             h: the steps, `(layers,)`.
             count: how many of the arrays are states.
             arrays: the states, each `(batch, size)` besides its axis of members, then the controls
-                of all layers, each control's layers one after the other.
+                of all layers, each control's layers one after the other, then what all layers
+                share.
 
         Returns:
             The last states, each `(members, batch, size)`, and their axes of members, 0 each.
@@ -166,7 +166,8 @@ class _TransformedBack(TransformedBack):
         costates, (t0, h, *arrays) = tensors[:count], tensors[count:]
         _, saved, plan = _forward(module, t0, h, count, arrays, True)
         rest = [*arrays[count:], *saved]
-        gradients = _backward(module, plan, count, True, t0, h, costates, rest)
+        kept = Kept(module.memory, plan, count)
+        gradients = _backward(module, kept, True, t0, h, costates, rest)
         inputs = (t0, h, *arrays)
         return tuple(
             torch.zeros_like(array) if gradient is None else gradient.expand_as(array).clone()
@@ -176,7 +177,7 @@ class _TransformedBack(TransformedBack):
 
 def by_operations(
     module: Network, t0: Tensor, h: Tensor, states: Sequence[Tensor], controls: Sequence[Tensor],
-    costates: Sequence[Tensor],
+    shared: Sequence[Tensor], costates: Sequence[Tensor],
 ) -> tuple[Any, ...]:  # fmt: skip
     """Forward and back by torch's operations, for a way back whose costates are no plain numbers.
 
@@ -186,24 +187,26 @@ def by_operations(
         h: the steps.
         states: the first ones, without the running cost.
         controls: each `(layers, …)`.
+        shared: what all layers share.
         costates: by the last states, and by the running cost, if there is one.
 
     Returns:
         The derivatives by time and steps, None for the number of states, then those by states and
-        controls.
+        controls, and None for each that is shared.
     """
     arrays, layers = [*states], module.layers
     if module.RUNNING:
         arrays.append(arrays[0].new_zeros(len(arrays[0]), 1))
     count = len(arrays)
     flat = [of_layer for control in controls for of_layer in control.unbind(0)]
-    _, saved, plan = _forward(module, t0, h, count, [*arrays, *flat], True)
+    _, saved, plan = _forward(module, t0, h, count, [*arrays, *flat, *shared], True)
+    kept = Kept(module.memory, plan, count)
     by_time, by_steps, *found = _backward(
-        module, plan, count, True, t0, h, costates, [*flat, *saved]
+        module, kept, True, t0, h, costates, [*flat, *shared, *saved]
     )
-    by_control = [found[k : k + layers] for k in range(count, len(found), layers)]
+    by_control = [found[k : k + layers] for k in range(count, count + len(flat), layers)]
     wholes = [None if of_layers[0] is None else torch.stack(of_layers) for of_layers in by_control]
-    return by_time, by_steps, None, *found[: len(states)], *wholes
+    return by_time, by_steps, None, *found[: len(states)], *wholes, *(None for _ in shared)
 
 
 def _forward(
@@ -216,7 +219,7 @@ def _forward(
         t0: the time at the first layer.
         h: the steps.
         count: how many of the arrays are states.
-        arrays: states, then the controls of each layer.
+        arrays: states, then the controls of each layer, then what all layers share.
         wanted: whether there will be a way back.
     """
     sweep = _Layers(module, t0, h, arrays[count:])
@@ -241,33 +244,47 @@ def _forward(
     return tuple(states), saved, plan
 
 
+class Kept(NamedTuple):
+    """How the way forward was kept.
+
+    Attributes:
+        memory: the module's choice then.
+        plan: what was kept.
+        states: how many there are.
+    """
+
+    memory: str
+    plan: Plan
+    states: int
+
+
 def _backward(
     module: Network,
-    plan: Plan,
-    count: int,
+    kept_by: Kept,
     with_steps: bool,
     t0: Tensor,
     h: Tensor,
     costates: Sequence[Tensor],
     rest: Sequence[Tensor],
 ) -> tuple[Any, ...]:
-    """The derivatives by time, steps, states and the controls of each layer.
+    """The derivatives by time, steps, states and the controls of each layer; None for the rest.
 
     Args:
         module: the network.
-        plan: what was kept.
-        count: how many states there are.
+        kept_by: how the way forward was kept.
         with_steps: whether derivatives by time and steps are wanted.
         t0: the time at the first layer.
         h: the steps.
         costates: the derivatives by the last states.
-        rest: the controls of each layer, then what :func:`_forward` has kept.
+        rest: the controls of each layer, what all share, then what :func:`_forward` has kept.
     """
-    total = len(module.CONTROLS) * module.layers
+    memory, plan, count = kept_by
+    shared = len(module.PARAMETERS) + len(module.FIXED)
+    total = len(module.CONTROLS) * module.layers + shared
     sweep = _Layers(module, t0, h, rest[:total])
     back = _Back(sweep, tuple(costates), with_steps)
     saved = rest[total:]
-    if module.memory == "reversible":
+    if memory == "reversible":
         states, first = tuple(saved[:count]), saved[count:]
         for number in range(module.layers - 1, -1, -1):
             states = sweep.retreat(number, states)
@@ -287,7 +304,8 @@ def _backward(
 
         for unit, states in checkpoints.backwards(plan.units, plan.slots, kept, advance):
             back.unit(plan.first(unit), plan.first(unit + 1), states)
-    return back.time, back.step_gradient(), *back.costates, *back.gradients()
+    nothing = (None,) * shared
+    return back.time, back.step_gradient(), *back.costates, *back.gradients(), *nothing
 
 
 def _size(sweep: _Layers, states: Arrays) -> Size:
@@ -301,14 +319,14 @@ def _size(sweep: _Layers, states: Arrays) -> Size:
 
 
 class _Layers:
-    """The layers of a network at given controls."""
+    """The layers of a network at given controls, with what all share behind them."""
 
-    def __init__(self, module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]) -> None:
+    def __init__(self, module: Network, t0: Tensor, h: Tensor, given: Sequence[Tensor]) -> None:
         self.module = module
-        self._controls = controls
+        count = len(module.CONTROLS) * module.layers
+        self._controls, self._values = given[:count], given[count:]
         here = h.device.type == "cpu" and not torch.compiler.is_compiling()
         self.h: Sequence[Any] = h.tolist() if here else h.unbind(0)
-        self._values = module.given()
         before = torch.cumsum(h, 0) - h
         self._times = (t0 + before).unbind(0)
 

@@ -8,7 +8,7 @@ parameters stand, and in ``late``, by their numbers, the clocks of those that st
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -79,34 +79,62 @@ def advance(
     group[LATE] = late
 
 
-@contextlib.contextmanager
-def whole_steps(groups: list[Group], has_state: Callable[[torch.Tensor], bool]) -> Iterator[None]:
-    """Let the same parameters take part in all stages of a step of several gradients.
+class Partakers:
+    """The parameters that take part in a step of several gradients: in all of its stages.
 
     These are the parameters that have a gradient in its first stage.  Where one of them has none
-    later, the loss does not depend on it there: its gradient is 0.  All others rest until the next
-    step begins.
+    later, the loss does not depend on it there: its gradient is 0, unless none has any.  All others
+    rest until the next step begins.
 
     Args:
-        groups: of parameters, with their clocks.
-        has_state: whether the arrays of a parameter's state are there.
+        groups: of parameters; those that rest are known by number where a state was loaded.
     """
-    taken: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-    for group in groups:
-        params: list[torch.Tensor] = group["params"]
-        if group["clock"].stage == 0:
-            group[RESTING] = [index for index, param in enumerate(params) if param.grad is None]
-            continue
-        for index, param in enumerate(params):
-            rests = index in group.get(RESTING, ()) or not has_state(param)
-            if rests != (param.grad is None):
-                taken.append((param, param.grad))
-                param.grad = None if rests else torch.zeros_like(param, requires_grad=False)
-    try:
-        yield
-    finally:
-        for param, gradient in taken:
-            param.grad = gradient
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self._resting = {
+            group["params"][index]
+            for group in groups
+            for index in group.get(RESTING, ())
+            if index < len(group["params"])
+        }
+
+    def note(self, groups: list[Group]) -> None:
+        """Write into each group the numbers of its parameters that rest."""
+        for group in groups:
+            own = enumerate(group["params"])
+            group[RESTING] = [index for index, param in own if param in self._resting]
+
+    @contextlib.contextmanager
+    def stage(
+        self, groups: list[Group], has_state: Callable[[torch.Tensor], bool]
+    ) -> Iterator[None]:
+        """Let gradients be those of the step, while a stage runs.
+
+        Args:
+            groups: of parameters, with their clocks.
+            has_state: whether the arrays of a parameter's state are there.
+        """
+        params: list[torch.Tensor] = [param for group in groups for param in group["params"]]
+        taking = [p for p in params if p not in self._resting and has_state(p)]
+        if groups[0]["clock"].stage and not taking:  # nothing is left of the step
+            for group in groups:
+                group["clock"] = group["clock"]._replace(stage=0)
+        if groups[0]["clock"].stage == 0:
+            self._resting = {param for param in params if param.grad is None}
+            yield
+            return
+        known = {*taking}
+        changed: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        for param in params if any(p.grad is not None for p in taking) else ():
+            if (param in known) != (param.grad is not None):
+                changed.append((param, param.grad))
+                zero = torch.zeros_like(param, requires_grad=False)
+                param.grad = zero if param in known else None
+        try:
+            yield
+        finally:
+            for param, gradient in changed:
+                param.grad = gradient
 
 
 class Places:
@@ -146,6 +174,9 @@ class Places:
                 clock = known.pop(param, begin) if has_state(param) else begin
                 if clock != group["clock"]:
                     late[index] = clock
+            clocks = [*late.values()]
+            if clocks and len(clocks) == len(group["params"]) == clocks.count(clocks[0]):
+                group["clock"], late = clocks[0], {}  # all stand there
             group[LATE] = late
         self._listed = [(group, [*group["params"]]) for group in groups]
         self._elsewhere = {

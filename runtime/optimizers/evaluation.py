@@ -84,29 +84,35 @@ class Evaluator:
         if callable(self._jac):
             return self._jac(x.copy(), *self._args)
         if self._jac == "3-point":
-            return self._differences(x, np.cbrt(self._epsilon), self._central)
+            return self._differences(x, np.cbrt, self._central)
         if self._jac == "cs":
-            return self._differences(x, np.sqrt(EPSILON), self._complex)
-        return self._forward(x)
-
-    def _differences(
-        self, x: Vector, factor: float, slope: Callable[[Vector, int, float], float]
-    ) -> Vector:
-        """The slope along each axis, by a step of the size of x."""
-        return np.array([slope(x, k, factor * max(1.0, abs(x[k]))) for k in range(x.size)])
-
-    def _forward(self, x: Vector) -> Vector:
-        """One-sided differences; over longer steps where a function of fewer digits shows none."""
+            return self._differences(x, np.sqrt, self._complex)
         here = self._real(self._value(x))
 
-        def slope(x: Vector, axis: int, step: float) -> float:
+        def forward(x: Vector, axis: int, step: float) -> float:
             point = x.copy()
             point[axis] += step
             return (self._real(self._value(point)) - here) / float(point[axis] - x[axis])
 
-        slopes = self._differences(x, np.sqrt(self._epsilon), slope)
-        if not slopes.any() and self._epsilon < SINGLE:
-            return self._differences(x, np.sqrt(SINGLE), slope)
+        return self._differences(x, np.sqrt, forward)
+
+    def _differences(
+        self,
+        x: Vector,
+        of_epsilon: Callable[[float], float],
+        slope: Callable[[Vector, int, float], float],
+    ) -> Vector:
+        """The slope along each axis, by a step of the size of x.
+
+        Over a longer one where there is none: the function may have fewer digits inside.
+        """
+        slopes = np.zeros(x.size)
+        for axis in range(x.size):
+            for epsilon in dict.fromkeys((self._epsilon, max(self._epsilon, SINGLE))):
+                step = float(of_epsilon(epsilon)) * max(1.0, abs(x[axis]))
+                slopes[axis] = slope(x, axis, step)
+                if slopes[axis] != 0:
+                    break
         return slopes
 
     def _central(self, x: Vector, axis: int, step: float) -> float:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from hamilforge.runtime.core.shards import is_made_for_a_shard
 from hamilforge.runtime.optimizers.clock import start
-from hamilforge.runtime.optimizers.cohorts import LATE, Places
+from hamilforge.runtime.optimizers.cohorts import LATE, Partakers, Places
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.noise import DRAWS, SEED, names_of
 from hamilforge.runtime.optimizers.optimizer_options import (
@@ -101,6 +101,7 @@ class GroupedOptimizer(Optimizer):
         """Forget what holds for these groups and states alone."""
         self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
         self._places: Places | None = None
+        self._partakers: Partakers | None = None
 
     @functools.cached_property
     def product(self) -> ModuleType:
@@ -109,6 +110,7 @@ class GroupedOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         self._refuse_at_solution("copying the optimizer")
+        self._follow()
         state: dict[str, Any] = super().__getstate__()
         return {**state, "_workers": self._workers} if self.product.AVERAGES else state
 

@@ -28,6 +28,8 @@ class StatefulOptimizer(GroupedOptimizer):
 
     #: What holds for each group until a hyper-parameter changes.
     _settled: list[Settled]
+    #: Whether the way from the solution back to the points keeps the graph.
+    _returns_graph = False
 
     @property
     def _groups(self) -> list[dict[str, Any]]:
@@ -61,6 +63,8 @@ class StatefulOptimizer(GroupedOptimizer):
         return all(name in state for name in self.product.STATES)
 
     def _follow(self) -> None:
+        if self._partakers is not None:
+            self._partakers.note(self._groups)
         if self._counts_by_parameter:
             self._places = self._places or Places(self._groups)
             self._places.follow(self._groups, self.state, self._has_state, start(self.product))
@@ -123,19 +127,23 @@ class StatefulOptimizer(GroupedOptimizer):
         if self._points is not None:
             return
         self._follow()
-        self._points = []
         if not self.product.SHIFTED:
+            self._points = []
             return
-        with torch.set_grad_enabled(self._keeps_graph):
-            cohorts = Cohorts(self._groups)
-            chosen = [
-                (param, cohorts.rows[number][index])
-                for number, group in enumerate(self._groups)
-                for index, param in enumerate(group["params"])
-                if self._has_state(param)
-            ]
-            self._points = [(param, param.clone()) for param, _ in chosen]
-            points = [point if self._keeps_graph else param for param, point in self._points]
+        cohorts = Cohorts(self._groups)
+        chosen = [
+            (param, cohorts.rows[number][index])
+            for number, group in enumerate(self._groups)
+            for index, param in enumerate(group["params"])
+            if self._has_state(param)
+        ]
+        # no graph leads through leaves, of which no step keeps one
+        leaves = any(param.is_leaf and param.requires_grad for param, _ in chosen)
+        self._returns_graph = self._keeps_graph and not leaves
+        with torch.set_grad_enabled(self._returns_graph):
+            kept = [(param, param.clone()) for param, _ in chosen]
+            points = [point if self._returns_graph else param for param, point in kept]
+            self._points = kept
             for members in self._domains([owner for _, owner in chosen]):
                 params = [chosen[index][0] for index in members]
                 owner, clock = cohorts.members[chosen[members[0]][1]]
@@ -151,7 +159,7 @@ class StatefulOptimizer(GroupedOptimizer):
         if self._points is None:
             return
         points, self._points = self._points, None
-        with torch.set_grad_enabled(self._keeps_graph):
+        with torch.set_grad_enabled(self._returns_graph):
             for param, point in points:
                 param.copy_(point)
 

@@ -13,7 +13,7 @@ import importlib
 import itertools
 import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +23,7 @@ from hamilforge.runtime.core.shards import like
 from hamilforge.runtime.core.torch_functions import TensorMath
 from hamilforge.runtime.optimizers import lists_plan
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, tick
-from hamilforge.runtime.optimizers.cohorts import Cohorts, advance, whole_steps
+from hamilforge.runtime.optimizers.cohorts import Cohorts, Partakers, advance
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters, preparation
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
@@ -151,9 +151,7 @@ class GeneratedOptimizer(StatefulOptimizer):
         if self.product.LOSS and loss is not None:
             number = loss.item if isinstance(loss, torch.Tensor) else lambda: float(loss)
             read = loss if self._keeps_graph else number()
-        several = self._stages_inside > 1
-        whole = whole_steps(self.param_groups, self._has_state) if several else nullcontext()
-        with torch.set_grad_enabled(self._keeps_graph), whole:
+        with torch.set_grad_enabled(self._keeps_graph):
             self._stage(read)
         return loss
 
@@ -163,6 +161,8 @@ class GeneratedOptimizer(StatefulOptimizer):
         grads = None if plan is None else plan.standing.gradients(groups, self._kept)
         if grads is None:
             self._follow()
+        elif self._stages_inside > 1 and groups[0]["clock"].stage == 0:
+            self._partakers = Partakers(())  # all take part
         cohorts = Cohorts(groups)
         if plan is not None and grads is not None:
             clocks = self._all_latched(cohorts, loss)
@@ -170,10 +170,18 @@ class GeneratedOptimizer(StatefulOptimizer):
             moved: Sequence[Collection[int]] = [range(len(group["params"])) for group in groups]
         else:
             self._plan = None
-            clocks, moved = self._stage_from_scratch(cohorts, loss)
+            with self._whole_step():
+                clocks, moved = self._stage_from_scratch(Cohorts(groups), loss)
         self._advance(cohorts, clocks, moved)
         if groups[0]["clock"].stage == self._stages_inside:
             self._close([{*numbers} for numbers in moved])
+
+    def _whole_step(self) -> AbstractContextManager[None]:
+        """Where a step has several gradients, let the same parameters take part in all of it."""
+        if self._stages_inside == 1:
+            return nullcontext()
+        self._partakers = self._partakers or Partakers(self._groups)
+        return self._partakers.stage(self._groups, self._has_state)
 
     def _close(self, moved: Sequence[Collection[int]]) -> None:
         """The outer step, for all parameters that have a state, with or without a gradient.

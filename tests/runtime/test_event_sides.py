@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import hamilforge as hf
+from hamilforge.runtime.integrators import step_functions
 
 METHODS = ("taylor", "dormand_prince54", "dormand_prince87", "kvaerno54")
 HEAD = 'kind = "system"\nname = "{name}"\ntitle = "-"\nreference = "-"\n'
@@ -94,10 +96,44 @@ def test_the_far_side_is_the_functions_own(
     assert np.count_nonzero(abs(values) > 1e-12) <= 1  # a touch, to the tolerance
 
 
-def test_a_conserved_function_that_begins_at_zero_costs_no_more_than_others(tmp_path: Path) -> None:
-    """What is looked for is lost in rounding all along; pieces of steps are not halved for it."""
+def test_a_conserved_function_that_begins_at_zero_is_not_halved_for_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked for is lost in rounding all along."""
+    pieces: list[float] = []
+    real = step_functions.Step._series_of
+
+    def counted(step: Any, event: Any, begin: float, length: float, near: float) -> Any:
+        pieces.append(length)
+        return real(step, event, begin, length, near)
+
+    monkeypatch.setattr(step_functions.Step, "_series_of", counted)
     text = SWING.replace('"x - c"', '"v**2/2 - cos(x) + cos(1)"')
     solution = hf.integrate(
         written(tmp_path, text), "taylor", [1.0, 0.0], (0, 20), rtol=1e-12, events="back"
     )
-    assert solution.t_events[0].size <= 2 * len(solution.t)
+    assert len(pieces) <= 4 * len(solution.t)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_functions_that_jump_at_the_start_are_looked_at(method: str, tmp_path: Path) -> None:
+    """Beside the start they have other values, or none."""
+    drop = written(tmp_path, DROP)
+
+    def angle(t: float, y: Any) -> float:
+        return (2 * t + 4 * np.pi) % (2 * np.pi) - np.pi
+
+    def table(t: float, y: Any) -> float:
+        if t < 1:
+            raise IndexError("outside of the table")
+        return t - 1.5
+
+    def infinite(t: float, y: Any) -> float:
+        return np.inf if t < 1 else t - 1.25
+
+    given = {"rtol": 1e-6, "max_step": 0.5}
+    found = hf.integrate(drop, method, [0.0, 0.0], (0, 2), events=angle, **given)
+    assert np.allclose(found.t_events[0], [np.pi / 2])
+    for event, time in ((table, 1.5), (infinite, 1.25)):
+        found = hf.integrate(drop, method, [0.0, 0.0], (1, 2), events=event, **given)
+        assert np.allclose(found.t_events[0], [time])

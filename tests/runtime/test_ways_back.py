@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,3 +55,16 @@ def test_control_problems_are_solved_in_any_units(size: float) -> None:
     one, other = (hf.optimal_control("hager", "heun2", [s], 4) for s in (1.0, size))
     assert other.cost / size**2 == pytest.approx(one.cost, rel=1e-14)
     assert max(one.slope, other.slope / size) <= 1e-13
+
+
+def test_a_search_does_not_end_at_a_maximum(tmp_path: Path) -> None:
+    file = tmp_path / "two_wells.toml"
+    file.write_text(
+        'kind = "field"\nname = "two_wells"\ntitle = "-"\nreference = "-"\nstate = { y = ["d"] }\n'
+        'controls = { u = ["d"] }\nf = "u"\nrunning = "(dot(u, u) - 1)**2"\n'
+    )
+    found = hf.optimal_control(file, "heun2", [0.5, 0.3], 2)
+    assert found.cost < 1e-15
+    at_rest = hf.optimal_control("hager", "heun2", [0.0], 4)
+    assert at_rest.cost == 0
+    assert not at_rest.controls["u"].any()

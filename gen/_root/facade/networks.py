@@ -186,6 +186,9 @@ def interpolate(
 def optimal_control(field: Name, method: Name, y0: Any, steps: int, **options: Any) -> Control:
     """Minimise the running cost of a field over controls at every stage of a method.
 
+    Descent from controls of 0 leads to where dH/dU = 0: to the minimum of a convex cost, and to one
+    of several of another.
+
     Args:
         field: a field with a running cost, by name or path.
         method: a Runge–Kutta method or, for two states, a pair.

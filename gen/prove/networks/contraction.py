@@ -48,6 +48,8 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 CORNERS = 10
 #: An even number: where a slope jumps, at 0, it may have any value.
 _SAMPLES = 40_000
+#: By what part bounded slopes may seem to grow, as samples see them: to 1e9, 1e30 and beyond.
+GROWN = 0.05, 1e-5, 1e-5
 _SIGNS = {
     "positive": {"positive": True},
     "nonnegative": {"nonnegative": True},
@@ -214,6 +216,8 @@ def _extremes(value: Expr) -> tuple[float, float]:
             options={"xatol": 1e-12},
         )  # fmt: skip
         best = sign * float(np.nanmin([refined.fun, sign * samples[k]]))
+        if abs(best) > 2 * abs(samples).max():  # a pole, or a root's
+            raise NoWordsError("the slope of an activation is not seen to be bounded")
         # to a near integer, if that is outwards
         near_by = float(round(best))
         outwards = sign * near_by <= sign * best and abs(best - near_by) < 1e-6
@@ -222,11 +226,12 @@ def _extremes(value: Expr) -> tuple[float, float]:
 
 
 def _seems_bounded(distances: Floats, sizes: Floats) -> bool:
-    """Whether values do not grow from one range of distances to the next, and are no huge ones."""
-    if not sizes.size or not sizes.max() <= 1e6:
+    """Whether values do not grow from one range of distances to the next."""
+    if not sizes.size or not sizes.max() < np.inf:
         return False
     reached = [sizes[distances < end].max() for end in (2e3, 1e9, 1e30, np.inf)]
-    return all(far <= 1.01 * (1e-3 + near) for near, far in itertools.pairwise(reached))
+    pairs = zip(itertools.pairwise(reached), GROWN, strict=True)
+    return all(far <= (1 + grown) * near for (near, far), grown in pairs)
 
 
 # --- numbers ------------------------------------------------------------------------------------

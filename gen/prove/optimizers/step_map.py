@@ -92,7 +92,7 @@ class FrozenSteps(LateSteps):
             rest = {**dict.fromkeys(self.start.values(), 0), **dict.fromkeys(self.letters, 1)}
             difference = sp.sympify(x - y).subs({**rest, **self.known})
             if difference.is_comparable and difference != 0:
-                self.near_rest = True
+                self.near_rest |= self._moves(x - y)
                 return x if bool(difference > 0) == (name == "max") else y
         return self._letter(value) if self._replaces and self._moves(value) else value
 
