@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from unittest import mock
 
 import pytest
 
+from hamilforge import kept_properties
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import budget
 from hamilforge.runtime.core.comparison import Verification
@@ -66,7 +68,7 @@ def _proved_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "proofs"
     folder.mkdir(exist_ok=True)
     proved = mock.patch.object(pipeline, "check", once(pipeline.check, folder))
-    with proved, mock.patch("hamilforge.processes.usable", return_value=1):
+    with proved, mock.patch.object(kept_properties, "_MANY", sys.maxsize):
         yield
 
 

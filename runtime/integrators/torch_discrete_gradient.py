@@ -46,11 +46,11 @@ class DiscreteGradient(Flow):
         Raises:
             IntegrationError: no convergence, or a singular matrix.
         """
-        y = y.detach()
-        v = y + self.h * self._rate(t, y, y, values)[0].detach()
+        y, noise = y.detach(), self._noise(t, y, values)
+        v = y + self.h * self._rate(t, y, y, values, noise)[0].detach()
         settled = Settled(y)
         for _ in range(ITERATIONS):
-            defect, slope, uncertain = self._with_slope(t, y, v, values)
+            defect, slope, uncertain = self._with_slope(t, y, v, values, noise)
             change = settled.kept(self.solve(t, slope, defect))
             v = v - change
             scale = (y.abs() + v.abs()).sum(-1)
@@ -78,23 +78,24 @@ class DiscreteGradient(Flow):
             IntegrationError: the step cannot be taken again.
         """
         v = self.step(t, y, values)
-        _, slope, _ = self._with_slope(t, y, v, values)
+        noise = self._noise(t, y, values)
+        _, slope, _ = self._with_slope(t, y, v, values, noise)
         weight = self.solve(t, slope.transpose(-1, -2), costate)
         state = y.detach().requires_grad_()
         grown = [value.detach().expand(len(y)).clone().requires_grad_() for value in values]
         with torch.enable_grad():
-            defect, _ = self._defect(t, state, v, grown)
+            defect, _ = self._defect(t, state, v, grown, noise)
             gradients = torch.autograd.grad(defect, [state, *grown], -weight, allow_unused=True)
         zero = torch.zeros_like(y[:, 0])
         return gradients[0], [zero if gradient is None else gradient for gradient in gradients[1:]]
 
     def _with_slope(
-        self, t: Tensor, y: Tensor, v: Tensor, values: Sequence[Tensor]
+        self, t: Tensor, y: Tensor, v: Tensor, values: Sequence[Tensor], noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The defect, its derivative by v, and by how much rounding makes it uncertain."""
         point = v.detach().requires_grad_()
         with torch.enable_grad():
-            defect, uncertain = self._defect(t, y, point, values)
+            defect, uncertain = self._defect(t, y, point, values, noise)
             rows = [
                 torch.autograd.grad(defect[:, i].sum(), point, retain_graph=True)[0]
                 for i in range(defect.shape[-1])
@@ -102,21 +103,21 @@ class DiscreteGradient(Flow):
         return defect.detach(), torch.stack(rows, -2), uncertain
 
     def _defect(
-        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]
+        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor], noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """``v - u - h rate``, and by how much rounding makes it uncertain, `(batch,)`."""
-        rate, uncertain = self._rate(t, u, v, values)
+        rate, uncertain = self._rate(t, u, v, values, noise)
         return v - u - self.h * rate, abs(self.h) * uncertain
 
     def _rate(
-        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]
+        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor], noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """S times the discrete gradient, less friction; and how uncertain its entries are."""
         middle = (u + v) / 2
         structure = self.matrix(
             self.STRUCTURE, self.STRUCTURE_PLACES, t + self.h / 2, middle, values
         )
-        mean, uncertain = self._mean(t, u, v, values)
+        mean, uncertain = self._mean(t, u, v, values, noise)
         uncertain = uncertain * structure.detach().abs().sum((-1, -2))
         rate = (structure @ mean[..., None])[..., 0]
         if self.FRICTION is None:
@@ -124,6 +125,13 @@ class DiscreteGradient(Flow):
         half = u.shape[-1] // 2
         taken = columns((self.FRICTION(t + self.h / 2, values),), u) * middle[:, half:]
         return torch.cat([rate[:, :half], rate[:, half:] - taken], -1), uncertain
+
+    def _noise(self, t: Tensor, u: Tensor, values: Sequence[Tensor]) -> Tensor:
+        """Up to what size that which H misses in a step is not told from a rounding, `(batch,)`."""
+        with torch.no_grad():
+            numbers = torch.finfo(u.dtype)
+            size = columns((self.ENERGY_SIZE(t, self.entries(u), values),), u)[:, 0]
+            return self.ROUNDINGS * numbers.eps * size + numbers.tiny
 
     def _energy(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
         energy: Tensor = self.ENERGY(t, self.entries(y), values)
@@ -133,16 +141,9 @@ class DiscreteGradient(Flow):
         return columns(self.GRADIENT(t, self.entries(y), values), y)
 
     def _mean(
-        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]
+        self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor], noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The discrete gradient, and by how much rounding makes its entries uncertain, `(batch,)`.
-
-        What H misses is not told from a rounding up to a size that is the same for all of a step.
-        """
-        with torch.no_grad():
-            numbers = torch.finfo(u.dtype)
-            size = columns((self.ENERGY_SIZE(t, self.entries(u), values),), u)[:, 0]
-            noise = self.ROUNDINGS * numbers.eps * size + numbers.tiny
+        """The discrete gradient, and how uncertain rounding makes its entries, `(batch,)`."""
         if self.DIRECTIONS:
             means, uncertain = zip(
                 *(self._increments(t, u, v, values, noise, way) for way in self.DIRECTIONS),

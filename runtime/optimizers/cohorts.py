@@ -7,8 +7,7 @@ parameters stand, and in ``late``, by their numbers, the clocks of those that st
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,9 +15,8 @@ import torch
 from hamilforge.runtime.optimizers.clock import Clock
 
 Group = dict[str, Any]
-#: What a group calls the clocks of the parameters that stand elsewhere, and the numbers of those
-#: that have no part in a step of several gradients.
-LATE, RESTING = "late", "resting"
+#: What a group calls the clocks of the parameters that stand elsewhere.
+LATE = "late"
 
 
 class Cohorts:
@@ -79,64 +77,6 @@ def advance(
     group[LATE] = late
 
 
-class Partakers:
-    """The parameters that take part in a step of several gradients: in all of its stages.
-
-    These are the parameters that have a gradient in its first stage.  Where one of them has none
-    later, the loss does not depend on it there: its gradient is 0, unless none has any.  All others
-    rest until the next step begins.
-
-    Args:
-        groups: of parameters; those that rest are known by number where a state was loaded.
-    """
-
-    def __init__(self, groups: Iterable[Group]) -> None:
-        self._resting = {
-            group["params"][index]
-            for group in groups
-            for index in group.get(RESTING, ())
-            if index < len(group["params"])
-        }
-
-    def note(self, groups: list[Group]) -> None:
-        """Write into each group the numbers of its parameters that rest."""
-        for group in groups:
-            own = enumerate(group["params"])
-            group[RESTING] = [index for index, param in own if param in self._resting]
-
-    @contextlib.contextmanager
-    def stage(
-        self, groups: list[Group], has_state: Callable[[torch.Tensor], bool]
-    ) -> Iterator[None]:
-        """Let gradients be those of the step, while a stage runs.
-
-        Args:
-            groups: of parameters, with their clocks.
-            has_state: whether the arrays of a parameter's state are there.
-        """
-        params: list[torch.Tensor] = [param for group in groups for param in group["params"]]
-        taking = [p for p in params if p not in self._resting and has_state(p)]
-        if groups[0]["clock"].stage and not taking:  # nothing is left of the step
-            for group in groups:
-                group["clock"] = group["clock"]._replace(stage=0)
-        if groups[0]["clock"].stage == 0:
-            self._resting = {param for param in params if param.grad is None}
-            yield
-            return
-        known = {*taking}
-        changed: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-        for param in params if any(p.grad is not None for p in taking) else ():
-            if (param in known) != (param.grad is not None):
-                changed.append((param, param.grad))
-                zero = torch.zeros_like(param, requires_grad=False)
-                param.grad = zero if param in known else None
-        try:
-            yield
-        finally:
-            for param, gradient in changed:
-                param.grad = gradient
-
-
 class Places:
     """Where the clocks of parameters are kept, which stay with them if the lists of groups change.
 
@@ -148,6 +88,11 @@ class Places:
         self._listed = [(group, [*group["params"]]) for group in groups]
         #: Of parameters that are in no group and still have a state.
         self._elsewhere: dict[torch.Tensor, Clock] = {}
+        self._begun: set[torch.Tensor] = set()
+
+    def begin(self, params: Iterable[torch.Tensor]) -> None:
+        """Note parameters that have a state from now on."""
+        self._begun.update(params)
 
     def follow(
         self,
@@ -156,7 +101,7 @@ class Places:
         has_state: Callable[[torch.Tensor], bool],
         begin: Clock,
     ) -> None:
-        """Find each parameter's clock again; one without a state begins.
+        """Find each parameter's clock again; one that is new, or has lost its state, begins.
 
         Args:
             groups: as they are now.
@@ -171,7 +116,12 @@ class Places:
         for group in groups:
             late: dict[int, Clock] = {}
             for index, param in enumerate(group["params"]):
-                clock = known.pop(param, begin) if has_state(param) else begin
+                clock = known.pop(param, begin)
+                if has_state(param):
+                    self._begun.add(param)
+                elif param in self._begun:
+                    self._begun.remove(param)
+                    clock = begin
                 if clock != group["clock"]:
                     late[index] = clock
             clocks = [*late.values()]

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from hamilforge.runtime.core.shards import is_made_for_a_shard
 from hamilforge.runtime.optimizers.clock import start
-from hamilforge.runtime.optimizers.cohorts import LATE, Partakers, Places
+from hamilforge.runtime.optimizers.cohorts import LATE, Places
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.noise import DRAWS, SEED, names_of
 from hamilforge.runtime.optimizers.optimizer_options import (
@@ -40,6 +40,7 @@ from hamilforge.runtime.optimizers.optimizer_state import (
     restored_group,
     saved_group,
 )
+from hamilforge.runtime.optimizers.partakers import Partakers
 from hamilforge.runtime.optimizers.workers import WORKERS, Workers
 
 #: The worker of a rule that takes no means.

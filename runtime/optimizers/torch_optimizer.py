@@ -23,12 +23,13 @@ from hamilforge.runtime.core.shards import like
 from hamilforge.runtime.core.torch_functions import TensorMath
 from hamilforge.runtime.optimizers import lists_plan
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, tick
-from hamilforge.runtime.optimizers.cohorts import Cohorts, Partakers, advance
+from hamilforge.runtime.optimizers.cohorts import Cohorts, advance
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters, preparation
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.noise import DRAWS, SEED, Noise, keys_of
 from hamilforge.runtime.optimizers.optimizer_options import check_together, check_values, options_of
+from hamilforge.runtime.optimizers.partakers import Partakers
 from hamilforge.runtime.optimizers.stateful_optimizer import Settled, StatefulOptimizer
 from hamilforge.runtime.optimizers.step_plan import Plan, Standing, Tensors
 from hamilforge.runtime.optimizers.step_tensors import (
@@ -172,6 +173,9 @@ class GeneratedOptimizer(StatefulOptimizer):
             self._plan = None
             with self._whole_step():
                 clocks, moved = self._stage_from_scratch(Cohorts(groups), loss)
+            if self._places is not None:
+                for group, numbers in zip(groups, moved, strict=True):
+                    self._places.begin(group["params"][index] for index in numbers)
         self._advance(cohorts, clocks, moved)
         if groups[0]["clock"].stage == self._stages_inside:
             self._close([{*numbers} for numbers in moved])

@@ -8,7 +8,7 @@ import os
 import pytest
 
 import hamilforge as hf
-from hamilforge import generation
+from hamilforge import generation, processes
 from hamilforge.cli import main
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare.errors import DeclarationError
@@ -143,13 +143,13 @@ def test_what_is_wrong_in_another_process_is_said_as_in_this_one(monkeypatch, tm
     path = tmp_path / "wrong.toml"
     path.write_text('kind = "optimizer"\nname = "wrong"\n')
     texts = []
-    for processes in (1, 2):
+    for count in (1, 2):
         monkeypatch.setattr(pipeline, "shipped", lambda: [(path, None)])
         with pytest.raises(DeclarationError) as caught:
-            pipeline.generate_catalogue(processes)
+            pipeline.generate_catalogue(count)
         texts.append(str(caught.value))
     assert texts[0] == texts[1] != ""
 
 
 def test_as_many_processes_work_as_this_one_may_have():
-    assert generation._processes() == len(os.sched_getaffinity(0))
+    assert processes.usable() == len(os.sched_getaffinity(0))
