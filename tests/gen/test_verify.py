@@ -23,6 +23,7 @@ from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.rounding import errors
 from hamilforge.generation import catalogue_folder
 from hamilforge.optimizer_cases import reference_cases
+from hamilforge.runtime.core.comparison import Deviation
 from hamilforge.runtime.optimizers.verify import (
     FORMS,
     ROOM,
@@ -248,3 +249,10 @@ def test_halves_of_exponentials_may_leave_the_range_before_they_do():
         faulty = expected.copy()
         faulty[place] = fault
         assert _distance(faulty, expected, abs(expected), bound).bounds > 1e300
+
+
+def test_what_is_much_is_said_with_what_rounding_may_do() -> None:
+    much = Deviation("torch", "drawn", "float64", 1.5e14, True, 0.4)
+    assert much.size == "1.5e+14 ulp, 0.4 of the bound of rounding errors"
+    assert Deviation("torch", "drawn", "float64", 0.5, True, 0.4).size == "  0.50 ulp"
+    assert Deviation("numba", "drawn", "float64", 12.0, True).size == " 12.00 ulp"

@@ -62,6 +62,15 @@ def test_friction_leads_to_rest(method: str, size: float) -> None:
     assert abs(run.y[-1]).max() <= 1e-5 * size
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_flows_lead_to_rest_too(method: str) -> None:
+    flow = hf.flow("damped_pendulum", method, h=0.5, steps=60, parameters={"gamma": 0.5})
+    start = torch.tensor([[1e-2, 0.0], [1e-306, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    end = flow(start)
+    assert (end.abs().amax(-1) <= 1e-3 * start[:, 0]).all()
+    assert not end[2].any()
+
+
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("method", METHODS)
 def test_rest_stays_rest(method: str) -> None:
