@@ -30,7 +30,7 @@ _ROUNDING = 1e-15
 _HALVINGS, _SAMPLED_HALVINGS = 10, 4
 #: Where a series is held against values of its function, and what is rounding of both, relative to
 #: the sum of the sizes of its terms.
-_HELD, _END = np.array([0.5, 1.0]), 1e-13
+_HELD, _END = (0.5, 1.0), 1e-13
 #: By how much a state is uncertain in which a run begins, relative to it, and how many are drawn; a
 #: far larger change, and by what part of its changes then a continuous function changes.
 _UNCERTAIN, _DRAWN, _LARGE, _SMOOTH = 1e-15, 8, 1e-7, 1e-3
@@ -163,7 +163,7 @@ class Step:
             if declared:
                 coefficients, samples = self._series_of(event, begin, length, near)
             if coefficients is None and (depth >= most or not declared):
-                samples = self._samples(event, nodes(), begin, length)
+                samples = self._samples(event, begin, length)
                 coefficients = _of_samples(samples)
             if coefficients is not None or depth >= most:
                 yield begin, length, coefficients, samples
@@ -171,8 +171,8 @@ class Step:
                 half = 0.5 * length
                 waiting += [(begin + half, half, depth + 1), (begin, half, depth + 1)]
 
-    def _samples(self, event: Event, places: Floats, begin: float, length: float) -> Floats:
-        thetas = begin + length * places
+    def _samples(self, event: Event, begin: float, length: float) -> Floats:
+        thetas = begin + length * nodes()
         states = thetas[:, None] ** self._powers @ self._curve
         states[thetas == 1.0] = self._end
         pairs = zip(thetas, states, strict=True)
@@ -194,9 +194,10 @@ class Step:
         size = float(abs(series).sum())
         if not size < math.inf:
             return None, np.empty(0)
-        values = np.append(series[:1], self._samples(event, _HELD, begin, length))
-        off = abs(_HELD[:, None] ** np.arange(len(series)) @ series - values[1:])
-        wrong = max(float(off.max()), float(abs(series[-1]) + abs(series[-2])))
+        held = [self.value(event, begin + length * theta) for theta in _HELD]
+        off = [abs(event_roots.value(series, x) - y) for x, y in zip(_HELD, held, strict=True)]
+        wrong = max(*off, float(abs(series[-1]) + abs(series[-2])))
+        values = np.array([series[0], *held])
         room = near * float(abs(values).max()) + _END * size
         # a function that stays at zero has no digits that could be right
         ends = wrong <= room or wrong <= room + self.rounding(event)
