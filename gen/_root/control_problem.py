@@ -181,9 +181,11 @@ def solve(
     count = sum(int(np.prod(shape)) for shape in shapes.values())
 
     begun = np.zeros(count)
-    if not cost(begun)[1].any():  # of a maximum too, and of a saddle
+    at_zero, slopes = cost(begun)
+    if not slopes.any():  # of a maximum too, and of a saddle
         begun = BESIDE * np.random.default_rng(0).standard_normal(count)
-    unit = float(abs(cost(begun)[1]).max()) or 1.0
+        _, slopes = cost(begun)
+    unit = float(abs(slopes).max()) or 1.0
 
     def scaled(flat: Floats) -> tuple[float, Floats]:
         value, gradient = cost(flat)
@@ -194,7 +196,7 @@ def solve(
         options={"gtol": tolerance, "maxiter": 40 * count, "xrtol": 0.0},
     ).x  # fmt: skip
     found = _polished(lambda flat: scaled(flat)[1], found, tolerance)
-    if begun.any() and not cost(found)[0] < cost(np.zeros(count))[0]:
+    if begun.any() and not cost(found)[0] < at_zero:
         found = np.zeros(count)
     slope = float(abs(cost(found)[1]).max())
     if not slope <= ROOM * max(tolerance, ROUNDING) * unit:

@@ -88,11 +88,12 @@ class Objective(torch.nn.Module):
         own = [*weights, *(getattr(self, f"parameter_{name}") for name in self.PARAMETERS)]
         cast = autocast_to(own[0].dtype, arrays) if own else [*arrays]
         self._refuse(cast, {**self.STATES, **self.DATA})
-        kinds = {array.dtype for array in (*cast[: len(self.STATES)], *own)}
-        if len(kinds) > 1:
+        kinds = [state.dtype for state in cast[: len(self.STATES)]]
+        others = [kind for kind in kinds if own and kind != own[0].dtype]
+        if others:
             raise ValueError(
                 f"{self.NAME} has weights of type {own[0].dtype}, and its states are "
-                f"{cast[0].dtype}; convert one of them with .to(...)"
+                f"{others[0]}; convert one of them with .to(...)"
             )
         losses: Tensor
         with without_autocast(cast[0]):

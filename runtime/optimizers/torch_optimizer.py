@@ -160,19 +160,19 @@ class GeneratedOptimizer(StatefulOptimizer):
         groups = self._groups
         plan = self._plan
         grads = None if plan is None else plan.standing.gradients(groups, self._kept)
-        if grads is None:
-            self._follow()
-        elif self._stages_inside > 1 and groups[0]["clock"].stage == 0:
-            self._partakers = Partakers(())  # all take part
-        cohorts = Cohorts(groups)
         if plan is not None and grads is not None:
+            if self._stages_inside > 1 and groups[0]["clock"].stage == 0:
+                self._partakers = Partakers(())  # all take part
+            cohorts = Cohorts(groups)
             clocks = self._all_latched(cohorts, loss)
             self._run(plan, grads, clocks)
             moved: Sequence[Collection[int]] = [range(len(group["params"])) for group in groups]
         else:
             self._plan = None
+            self._follow()
             with self._whole_step():
-                clocks, moved = self._stage_from_scratch(Cohorts(groups), loss)
+                cohorts = Cohorts(groups)
+                clocks, moved = self._stage_from_scratch(cohorts, loss)
             if self._places is not None:
                 for group, numbers in zip(groups, moved, strict=True):
                     self._places.begin(group["params"][index] for index in numbers)
