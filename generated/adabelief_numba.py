@@ -1,8 +1,9 @@
 """AdaBelief: Adam over the average square of what the average does not foresee.
 
     m_new = m_scale * g + beta1 * m
-    s_new = s_scale * (g - m_new)**2 + beta2 * s + eps
-    x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * s_new)))
+    s_root = g - m_new
+    s_new = s_scale * s_root * s_root + beta2 * s + eps
+    x_new = x - x_scale * (m_new / (x_scale_2 * sqrt(s_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(r + eps)/(lr*(1 - beta1)), r = sqrt((1 - beta2)*(lambda*theta - lambda*theta*(1 - beta1)
@@ -16,6 +17,8 @@ AdaBelief optimizer, arXiv:2010.07468
 # Template: gen/emit/numba/optimizers/optimizer.py.jinja
 # Digest of the declarations: 9f7eccb4b57811fd
 # Command: hamilforge generate adabelief
+
+import math
 
 import numpy as np
 from numba import njit, prange
@@ -45,12 +48,12 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, eps, t, n):
+def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     m_scale = 1 - beta1
     s_scale = 1 - beta2
     x_scale = lr / (1 - beta1**n)
-    x_scale_2 = 1 / (1 - beta2**n)
+    x_scale_2 = 1 / math.sqrt(1 - beta2**n)
     return ((m_scale, beta1, s_scale, beta2, eps, x_scale, x_scale_2),), (), 0.0
 
 
@@ -66,8 +69,9 @@ def _update(x, m, s, g, sign, l2, shrink, m_scale, beta1, s_scale, beta2, eps, x
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         m_new = m_scale * gradient + beta1 * m[i]
-        s_new = s_scale * (gradient - m_new) ** real(2) + beta2 * s[i] + eps
-        x_new = x_shrunk - x_scale * (m_new / (eps + np.sqrt(x_scale_2 * s_new)))
+        s_root = gradient - m_new
+        s_new = s_scale * s_root * s_root + beta2 * s[i] + eps
+        x_new = x_shrunk - x_scale * (m_new / (x_scale_2 * np.sqrt(s_new) + eps))
         m[i] = m_new
         s[i] = s_new
         x[i] = x_new

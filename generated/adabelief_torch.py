@@ -1,8 +1,9 @@
 """AdaBelief: Adam over the average square of what the average does not foresee.
 
     m_new = m_scale * g + beta1 * m
-    s_new = s_scale * (g - m_new)**2 + beta2 * s + eps
-    x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * s_new)))
+    s_root = g - m_new
+    s_new = s_scale * s_root * s_root + beta2 * s + eps
+    x_new = x - x_scale * (m_new / (x_scale_2 * sqrt(s_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(r + eps)/(lr*(1 - beta1)), r = sqrt((1 - beta2)*(lambda*theta - lambda*theta*(1 - beta1)
@@ -16,6 +17,8 @@ AdaBelief optimizer, arXiv:2010.07468
 # Template: gen/emit/torch/optimizers/optimizer.py.jinja
 # Digest of the declarations: 9f7eccb4b57811fd
 # Command: hamilforge generate adabelief
+
+import math
 
 import torch
 
@@ -45,12 +48,12 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, eps, t, n):
+def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     m_scale = 1 - beta1
     s_scale = 1 - beta2
     x_scale = lr / (1 - beta1**n)
-    x_scale_2 = 1 / (1 - beta2**n)
+    x_scale_2 = 1 / math.sqrt(1 - beta2**n)
     return ((m_scale, beta1, s_scale, beta2, eps, x_scale, x_scale_2),), (), 0.0
 
 
@@ -62,9 +65,10 @@ def prepared(xs, gs, sign, l2, shrink):
 
 def update(xs, ms, ss, gs, m_scale, beta1, s_scale, beta2, eps, x_scale, x_scale_2):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
-    new_ss = [s_scale * (g - m_new) ** 2 + beta2 * s + eps for g, m_new, s in zip(gs, new_ms, ss)]
+    s_roots = [g - m_new for g, m_new in zip(gs, new_ms)]
+    new_ss = [s_scale * s_root * s_root + beta2 * s + eps for s_root, s in zip(s_roots, ss)]
     new_xs = [
-        x - x_scale * (m_new / (eps + torch.sqrt(x_scale_2 * s_new)))
+        x - x_scale * (m_new / (x_scale_2 * torch.sqrt(s_new) + eps))
         for x, m_new, s_new in zip(xs, new_ms, new_ss)
     ]
     return new_xs, new_ms, new_ss
@@ -83,15 +87,14 @@ def prepared_(xs, gs, sign, l2, shrink):
 def update_(xs, ms, ss, gs, m_scale, beta1, s_scale, beta2, eps, x_scale, x_scale_2):
     torch._foreach_mul_(ms, beta1)
     torch._foreach_add_(ms, gs, alpha=m_scale)
+    s_roots = torch._foreach_add(gs, ms, alpha=-1)
     torch._foreach_mul_(ss, beta2)
-    terms = torch._foreach_add(gs, ms, alpha=-1)
-    torch._foreach_pow_(terms, 2)
-    torch._foreach_add_(ss, terms, alpha=s_scale)
+    torch._foreach_addcmul_(ss, s_roots, s_roots, s_scale)
     torch._foreach_add_(ss, eps)
-    terms_2 = torch._foreach_mul(ss, x_scale_2)
-    torch._foreach_sqrt_(terms_2)
-    torch._foreach_add_(terms_2, eps)
-    torch._foreach_addcdiv_(xs, ms, terms_2, -x_scale)
+    terms = torch._foreach_sqrt(ss)
+    torch._foreach_mul_(terms, x_scale_2)
+    torch._foreach_add_(terms, eps)
+    torch._foreach_addcdiv_(xs, ms, terms, -x_scale)
 
 
 class Adabelief(GeneratedOptimizer):

@@ -1,12 +1,12 @@
 """Adadelta: steps as large as past steps over gradients as large as past gradients.
 
-    v_new = v_scale * (g * g) + rho * v
-    delta = g * sqrt((s + eps) / (v_new + eps))
-    s_new = rho * s + v_scale * (delta * delta)
+    v_new = v_scale * g * g + rho * v
+    delta = g * sqrt(s + eps) / sqrt(v_new + eps)
+    s_new = rho * s + v_scale * delta * delta
     x_new = x - lr * delta
 
-Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2/(lr*r), r =
-sqrt((s + eps)/(rho*v + lambda**2*theta**2*(1 - rho) + eps)).
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*u/(lr*r), r =
+sqrt(s + eps), u = sqrt(rho*v + lambda**2*theta**2*(1 - rho) + eps).
 
 Reference: M. D. Zeiler, ADADELTA: an adaptive learning rate method, arXiv:1212.5701
 """
@@ -60,9 +60,9 @@ def _update(x, v, s, g, sign, l2, shrink, v_scale, rho, eps, lr):
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
-        v_new = v_scale * (gradient * gradient) + rho * v[i]
-        delta = gradient * np.sqrt((s[i] + eps) / (v_new + eps))
-        s_new = rho * s[i] + v_scale * (delta * delta)
+        v_new = v_scale * gradient * gradient + rho * v[i]
+        delta = gradient * np.sqrt(s[i] + eps) / np.sqrt(v_new + eps)
+        s_new = rho * s[i] + v_scale * delta * delta
         x_new = x_shrunk - lr * delta
         v[i] = v_new
         s[i] = s_new

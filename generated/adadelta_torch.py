@@ -1,12 +1,12 @@
 """Adadelta: steps as large as past steps over gradients as large as past gradients.
 
-    v_new = v_scale * (g * g) + rho * v
-    delta = g * sqrt((s + eps) / (v_new + eps))
-    s_new = rho * s + v_scale * (delta * delta)
+    v_new = v_scale * g * g + rho * v
+    delta = g * sqrt(s + eps) / sqrt(v_new + eps)
+    s_new = rho * s + v_scale * delta * delta
     x_new = x - lr * delta
 
-Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2/(lr*r), r =
-sqrt((s + eps)/(rho*v + lambda**2*theta**2*(1 - rho) + eps)).
+Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*u/(lr*r), r =
+sqrt(s + eps), u = sqrt(rho*v + lambda**2*theta**2*(1 - rho) + eps).
 
 Reference: M. D. Zeiler, ADADELTA: an adaptive learning rate method, arXiv:1212.5701
 """
@@ -56,9 +56,11 @@ def prepared(xs, gs, sign, l2, shrink):
 
 
 def update(xs, vs, ss, gs, v_scale, rho, eps, lr):
-    new_vs = [v_scale * (g * g) + rho * v for g, v in zip(gs, vs)]
-    deltas = [g * torch.sqrt((s + eps) / (v_new + eps)) for g, s, v_new in zip(gs, ss, new_vs)]
-    new_ss = [rho * s + v_scale * (delta * delta) for s, delta in zip(ss, deltas)]
+    new_vs = [v_scale * g * g + rho * v for g, v in zip(gs, vs)]
+    deltas = [
+        g * torch.sqrt(s + eps) / torch.sqrt(v_new + eps) for g, s, v_new in zip(gs, ss, new_vs)
+    ]
+    new_ss = [rho * s + v_scale * delta * delta for s, delta in zip(ss, deltas)]
     new_xs = [x - lr * delta for x, delta in zip(xs, deltas)]
     return new_xs, new_vs, new_ss
 
@@ -77,10 +79,11 @@ def update_(xs, vs, ss, gs, v_scale, rho, eps, lr):
     torch._foreach_mul_(vs, rho)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
     others = torch._foreach_add(ss, eps)
-    divisors = torch._foreach_add(vs, eps)
-    torch._foreach_div_(others, divisors)
     torch._foreach_sqrt_(others)
     torch._foreach_mul_(others, gs)
+    divisors = torch._foreach_add(vs, eps)
+    torch._foreach_sqrt_(divisors)
+    torch._foreach_div_(others, divisors)
     torch._foreach_mul_(ss, rho)
     torch._foreach_addcmul_(ss, others, others, v_scale)
     torch._foreach_add_(xs, others, alpha=-lr)

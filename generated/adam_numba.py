@@ -1,8 +1,8 @@
 """Adam: the average gradient over the root of the average square.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
-    x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_new)))
+    v_new = v_scale * g * g + beta2 * v
+    x_new = x - x_scale * (m_new / (x_scale_2 * sqrt(v_new) + eps))
 
 Derived from the equation adam by averages_then_point. Order 1. Stable on lambda theta^2/2
 without weight decay for lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 - beta1)), s =
@@ -52,7 +52,7 @@ def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     x_scale = lr if beta1 == 0 else -lr / math.expm1(n * math.log(beta1))
-    x_scale_2 = 1 if beta2 == 0 else -1 / math.expm1(n * math.log(beta2))
+    x_scale_2 = 1 if beta2 == 0 else 1 / math.sqrt(-math.expm1(n * math.log(beta2)))
     return ((m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps),), (), 0.0
 
 
@@ -68,8 +68,8 @@ def _update(x, m, v, g, sign, l2, shrink, m_scale, beta1, v_scale, beta2, x_scal
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         m_new = m_scale * gradient + beta1 * m[i]
-        v_new = v_scale * (gradient * gradient) + beta2 * v[i]
-        x_new = x_shrunk - x_scale * (m_new / (eps + np.sqrt(x_scale_2 * v_new)))
+        v_new = v_scale * gradient * gradient + beta2 * v[i]
+        x_new = x_shrunk - x_scale * (m_new / (x_scale_2 * np.sqrt(v_new) + eps))
         m[i] = m_new
         v[i] = v_new
         x[i] = x_new

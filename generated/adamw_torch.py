@@ -1,8 +1,8 @@
 """AdamW: Adam with decoupled weight decay.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
-    x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_new)))
+    v_new = v_scale * g * g + beta2 * v
+    x_new = x - x_scale * (m_new / (x_scale_2 * sqrt(v_new) + eps))
 
 Derived from the equation adam by averages_then_point. Order 1. Stable on lambda theta^2/2
 without weight decay for lambda < 2*(1 + beta1)*(s + eps)/(lr*(1 - beta1)), s =
@@ -51,7 +51,7 @@ def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     x_scale = lr if beta1 == 0 else -lr / math.expm1(n * math.log(beta1))
-    x_scale_2 = 1 if beta2 == 0 else -1 / math.expm1(n * math.log(beta2))
+    x_scale_2 = 1 if beta2 == 0 else 1 / math.sqrt(-math.expm1(n * math.log(beta2)))
     return ((m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps),), (), 0.0
 
 
@@ -63,9 +63,9 @@ def prepared(xs, gs, sign, l2, shrink):
 
 def update(xs, ms, vs, gs, m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
-    new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + beta2 * v for g, v in zip(gs, vs)]
     new_xs = [
-        x - x_scale * (m_new / (eps + torch.sqrt(x_scale_2 * v_new)))
+        x - x_scale * (m_new / (x_scale_2 * torch.sqrt(v_new) + eps))
         for x, m_new, v_new in zip(xs, new_ms, new_vs)
     ]
     return new_xs, new_ms, new_vs
@@ -86,8 +86,8 @@ def update_(xs, ms, vs, gs, m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, 
     torch._foreach_add_(ms, gs, alpha=m_scale)
     torch._foreach_mul_(vs, beta2)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
-    terms = torch._foreach_mul(vs, x_scale_2)
-    torch._foreach_sqrt_(terms)
+    terms = torch._foreach_sqrt(vs)
+    torch._foreach_mul_(terms, x_scale_2)
     torch._foreach_add_(terms, eps)
     torch._foreach_addcdiv_(xs, ms, terms, -x_scale)
 

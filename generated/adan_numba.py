@@ -3,9 +3,10 @@
     difference = (0 if n_is_1 == 1 else g - previous)
     m_new = m_scale * g + beta1 * m
     v_new = beta2 * v + v_scale * difference
-    s_new = s_scale * (beta2 * difference + g)**2 + beta3 * s
+    s_root = beta2 * difference + g
+    s_new = s_scale * s_root * s_root + beta3 * s
     previous_new = g
-    direction = (direction_scale_2 * m_new + direction_scale_3 * v_new) / (eps + sqrt(direction_scale * s_new))
+    direction = (direction_scale_2 * m_new + direction_scale_3 * v_new) / (direction_scale * sqrt(s_new) + eps)
     x_new = x_scale * (x_scale_2 * direction + x)
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
@@ -21,6 +22,8 @@ algorithm, arXiv:2208.06677
 # Template: gen/emit/numba/optimizers/optimizer.py.jinja
 # Digest of the declarations: 1cb354ada4433d64
 # Command: hamilforge generate adan
+
+import math
 
 import numpy as np
 from numba import njit, prange
@@ -52,13 +55,13 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, beta3, eps, weight_decay, t, n):
+def coefficients(lr, beta1, beta2, beta3, eps, weight_decay, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     n_is_1 = 1.0 if n == 1 else 0.0
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     s_scale = 1 - beta3
-    direction_scale = 1 / (1 - beta3**n)
+    direction_scale = 1 / math.sqrt(1 - beta3**n)
     direction_scale_2 = 1 / (1 - beta1**n)
     direction_scale_3 = beta2 / (1 - beta2**n)
     x_scale = 1 / (lr * weight_decay + 1)
@@ -123,10 +126,11 @@ def _update(
         difference = real(0) if n_is_1 == real(1) else gradient - previous[i]
         m_new = m_scale * gradient + beta1 * m[i]
         v_new = beta2 * v[i] + v_scale * difference
-        s_new = s_scale * (beta2 * difference + gradient) ** real(2) + beta3 * s[i]
+        s_root = beta2 * difference + gradient
+        s_new = s_scale * s_root * s_root + beta3 * s[i]
         previous_new = gradient
         direction = (direction_scale_2 * m_new + direction_scale_3 * v_new) / (
-            eps + np.sqrt(direction_scale * s_new)
+            direction_scale * np.sqrt(s_new) + eps
         )
         x_new = x_scale * (x_scale_2 * direction + x_shrunk)
         m[i] = m_new

@@ -3,9 +3,10 @@
     difference = (0 if n_is_1 == 1 else g - previous)
     m_new = m_scale * g + beta1 * m
     v_new = beta2 * v + v_scale * difference
-    s_new = s_scale * (beta2 * difference + g)**2 + beta3 * s
+    s_root = beta2 * difference + g
+    s_new = s_scale * s_root * s_root + beta3 * s
     previous_new = g
-    direction = (direction_scale_2 * m_new + direction_scale_3 * v_new) / (eps + sqrt(direction_scale * s_new))
+    direction = (direction_scale_2 * m_new + direction_scale_3 * v_new) / (direction_scale * sqrt(s_new) + eps)
     x_new = x_scale * (x_scale_2 * direction + x)
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
@@ -21,6 +22,8 @@ algorithm, arXiv:2208.06677
 # Template: gen/emit/torch/optimizers/optimizer.py.jinja
 # Digest of the declarations: 1cb354ada4433d64
 # Command: hamilforge generate adan
+
+import math
 
 import torch
 
@@ -52,13 +55,13 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, beta3, eps, weight_decay, t, n):
+def coefficients(lr, beta1, beta2, beta3, eps, weight_decay, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     n_is_1 = 1.0 if n == 1 else 0.0
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     s_scale = 1 - beta3
-    direction_scale = 1 / (1 - beta3**n)
+    direction_scale = 1 / math.sqrt(1 - beta3**n)
     direction_scale_2 = 1 / (1 - beta1**n)
     direction_scale_3 = beta2 / (1 - beta2**n)
     x_scale = 1 / (lr * weight_decay + 1)
@@ -119,14 +122,12 @@ def update(
     ]
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
     new_vs = [beta2 * v + v_scale * difference for v, difference in zip(vs, differences)]
-    new_ss = [
-        s_scale * (beta2 * difference + g) ** 2 + beta3 * s
-        for difference, g, s in zip(differences, gs, ss)
-    ]
+    s_roots = [beta2 * difference + g for difference, g in zip(differences, gs)]
+    new_ss = [s_scale * s_root * s_root + beta3 * s for s_root, s in zip(s_roots, ss)]
     new_previouss = [g for g in gs]
     directions = [
         (direction_scale_2 * m_new + direction_scale_3 * v_new)
-        / (eps + torch.sqrt(direction_scale * s_new))
+        / (direction_scale * torch.sqrt(s_new) + eps)
         for m_new, v_new, s_new in zip(new_ms, new_vs, new_ss)
     ]
     new_xs = [x_scale * (x_scale_2 * direction + x) for direction, x in zip(directions, xs)]
@@ -172,15 +173,14 @@ def update_(
     torch._foreach_add_(ms, gs, alpha=m_scale)
     torch._foreach_mul_(vs, beta2)
     torch._foreach_add_(vs, differences, alpha=v_scale)
-    torch._foreach_mul_(ss, beta3)
     torch._foreach_mul_(differences, beta2)
     torch._foreach_add_(differences, gs)
-    torch._foreach_pow_(differences, 2)
-    torch._foreach_add_(ss, differences, alpha=s_scale)
+    torch._foreach_mul_(ss, beta3)
+    torch._foreach_addcmul_(ss, differences, differences, s_scale)
     directions = torch._foreach_mul(ms, direction_scale_2)
     torch._foreach_add_(directions, vs, alpha=direction_scale_3)
-    divisors = torch._foreach_mul(ss, direction_scale)
-    torch._foreach_sqrt_(divisors)
+    divisors = torch._foreach_sqrt(ss)
+    torch._foreach_mul_(divisors, direction_scale)
     torch._foreach_add_(divisors, eps)
     torch._foreach_div_(directions, divisors)
     torch._foreach_mul_(directions, x_scale_2)

@@ -2,8 +2,8 @@
 
     m1_new = m1_scale * g + beta1 * m1
     m2_new = m2_scale * g + beta3 * m2
-    v_new = v_scale * (g * g) + beta2 * v
-    x_new = x - lr * (weight_decay * x + (x_scale_2 * m1_new + alpha * m2_new) / (eps + sqrt(x_scale * v_new)))
+    v_new = v_scale * g * g + beta2 * v
+    x_new = x - lr * (weight_decay * x + (x_scale_2 * m1_new + alpha * m2_new) / (x_scale * sqrt(v_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(1 + beta3)*(s + eps)/(lr*(1 + beta3 - beta1 - beta1*beta3 + alpha - alpha*beta3 +
@@ -17,6 +17,8 @@ older, arXiv:2409.03137
 # Template: gen/emit/numba/optimizers/optimizer.py.jinja
 # Digest of the declarations: 5c9bbd7b01e7b9e7
 # Command: hamilforge generate ademamix
+
+import math
 
 import numpy as np
 from numba import njit, prange
@@ -49,12 +51,12 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, beta3, alpha, eps, weight_decay, t, n):
+def coefficients(lr, beta1, beta2, beta3, alpha, eps, weight_decay, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     m1_scale = 1 - beta1
     m2_scale = 1 - beta3
     v_scale = 1 - beta2
-    x_scale = 1 / (1 - beta2**n)
+    x_scale = 1 / math.sqrt(1 - beta2**n)
     x_scale_2 = 1 / (1 - beta1**n)
     return (
         (
@@ -112,10 +114,10 @@ def _update(
         x_shrunk = shrink * x[i]
         m1_new = m1_scale * gradient + beta1 * m1[i]
         m2_new = m2_scale * gradient + beta3 * m2[i]
-        v_new = v_scale * (gradient * gradient) + beta2 * v[i]
+        v_new = v_scale * gradient * gradient + beta2 * v[i]
         x_new = x_shrunk - lr * (
             weight_decay * x_shrunk
-            + (x_scale_2 * m1_new + alpha * m2_new) / (eps + np.sqrt(x_scale * v_new))
+            + (x_scale_2 * m1_new + alpha * m2_new) / (x_scale * np.sqrt(v_new) + eps)
         )
         m1[i] = m1_new
         m2[i] = m2_new

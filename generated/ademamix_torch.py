@@ -2,8 +2,8 @@
 
     m1_new = m1_scale * g + beta1 * m1
     m2_new = m2_scale * g + beta3 * m2
-    v_new = v_scale * (g * g) + beta2 * v
-    x_new = x - lr * (weight_decay * x + (x_scale_2 * m1_new + alpha * m2_new) / (eps + sqrt(x_scale * v_new)))
+    v_new = v_scale * g * g + beta2 * v
+    x_new = x - lr * (weight_decay * x + (x_scale_2 * m1_new + alpha * m2_new) / (x_scale * sqrt(v_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(1 + beta3)*(s + eps)/(lr*(1 + beta3 - beta1 - beta1*beta3 + alpha - alpha*beta3 +
@@ -17,6 +17,8 @@ older, arXiv:2409.03137
 # Template: gen/emit/torch/optimizers/optimizer.py.jinja
 # Digest of the declarations: 5c9bbd7b01e7b9e7
 # Command: hamilforge generate ademamix
+
+import math
 
 import torch
 
@@ -49,12 +51,12 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, beta3, alpha, eps, weight_decay, t, n):
+def coefficients(lr, beta1, beta2, beta3, alpha, eps, weight_decay, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     m1_scale = 1 - beta1
     m2_scale = 1 - beta3
     v_scale = 1 - beta2
-    x_scale = 1 / (1 - beta2**n)
+    x_scale = 1 / math.sqrt(1 - beta2**n)
     x_scale_2 = 1 / (1 - beta1**n)
     return (
         (
@@ -105,13 +107,13 @@ def update(
 ):
     new_m1s = [m1_scale * g + beta1 * m1 for g, m1 in zip(gs, m1s)]
     new_m2s = [m2_scale * g + beta3 * m2 for g, m2 in zip(gs, m2s)]
-    new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + beta2 * v for g, v in zip(gs, vs)]
     new_xs = [
         x
         - lr
         * (
             weight_decay * x
-            + (x_scale_2 * m1_new + alpha * m2_new) / (eps + torch.sqrt(x_scale * v_new))
+            + (x_scale_2 * m1_new + alpha * m2_new) / (x_scale * torch.sqrt(v_new) + eps)
         )
         for x, m1_new, m2_new, v_new in zip(xs, new_m1s, new_m2s, new_vs)
     ]
@@ -156,8 +158,8 @@ def update_(
     terms = torch._foreach_mul(xs, weight_decay)
     terms_2 = torch._foreach_mul(m1s, x_scale_2)
     torch._foreach_add_(terms_2, m2s, alpha=alpha)
-    terms_3 = torch._foreach_mul(vs, x_scale)
-    torch._foreach_sqrt_(terms_3)
+    terms_3 = torch._foreach_sqrt(vs)
+    torch._foreach_mul_(terms_3, x_scale)
     torch._foreach_add_(terms_3, eps)
     torch._foreach_addcdiv_(terms, terms_2, terms_3)
     new_xs = torch._foreach_add(xs, terms, alpha=-lr)

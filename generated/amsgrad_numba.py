@@ -1,9 +1,9 @@
 """AMSGrad: Adam over the largest average square so far.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
+    v_new = v_scale * g * g + beta2 * v
     v_max_new = max(v_max, v_new)
-    x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_max_new)))
+    x_new = x - x_scale * (m_new / (x_scale_2 * sqrt(v_max_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(sqrt(s) + eps)/(lr*(1 - beta1)), s = max(v_max, lambda**2*theta**2*(1 - beta2) +
@@ -17,6 +17,8 @@ arXiv:1904.09237
 # Template: gen/emit/numba/optimizers/optimizer.py.jinja
 # Digest of the declarations: d46d1d9d304636fd
 # Command: hamilforge generate amsgrad
+
+import math
 
 import numpy as np
 from numba import njit, prange
@@ -46,12 +48,12 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, eps, t, n):
+def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     x_scale = lr / (1 - beta1**n)
-    x_scale_2 = 1 / (1 - beta2**n)
+    x_scale_2 = 1 / math.sqrt(1 - beta2**n)
     return ((m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps),), (), 0.0
 
 
@@ -69,9 +71,9 @@ def _update(
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         m_new = m_scale * gradient + beta1 * m[i]
-        v_new = v_scale * (gradient * gradient) + beta2 * v[i]
+        v_new = v_scale * gradient * gradient + beta2 * v[i]
         v_max_new = np.maximum(v_max[i], v_new)
-        x_new = x_shrunk - x_scale * (m_new / (eps + np.sqrt(x_scale_2 * v_max_new)))
+        x_new = x_shrunk - x_scale * (m_new / (x_scale_2 * np.sqrt(v_max_new) + eps))
         m[i] = m_new
         v[i] = v_new
         v_max[i] = v_max_new

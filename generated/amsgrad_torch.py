@@ -1,9 +1,9 @@
 """AMSGrad: Adam over the largest average square so far.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
+    v_new = v_scale * g * g + beta2 * v
     v_max_new = max(v_max, v_new)
-    x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_max_new)))
+    x_new = x - x_scale * (m_new / (x_scale_2 * sqrt(v_max_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(sqrt(s) + eps)/(lr*(1 - beta1)), s = max(v_max, lambda**2*theta**2*(1 - beta2) +
@@ -17,6 +17,8 @@ arXiv:1904.09237
 # Template: gen/emit/torch/optimizers/optimizer.py.jinja
 # Digest of the declarations: d46d1d9d304636fd
 # Command: hamilforge generate amsgrad
+
+import math
 
 import torch
 
@@ -46,12 +48,12 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, eps, t, n):
+def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     x_scale = lr / (1 - beta1**n)
-    x_scale_2 = 1 / (1 - beta2**n)
+    x_scale_2 = 1 / math.sqrt(1 - beta2**n)
     return ((m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps),), (), 0.0
 
 
@@ -63,10 +65,10 @@ def prepared(xs, gs, sign, l2, shrink):
 
 def update(xs, ms, vs, v_maxs, gs, m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
-    new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + beta2 * v for g, v in zip(gs, vs)]
     new_v_maxs = [larger(v_max, v_new) for v_max, v_new in zip(v_maxs, new_vs)]
     new_xs = [
-        x - x_scale * (m_new / (eps + torch.sqrt(x_scale_2 * v_max_new)))
+        x - x_scale * (m_new / (x_scale_2 * torch.sqrt(v_max_new) + eps))
         for x, m_new, v_max_new in zip(xs, new_ms, new_v_maxs)
     ]
     return new_xs, new_ms, new_vs, new_v_maxs
@@ -88,8 +90,8 @@ def update_(xs, ms, vs, v_maxs, gs, m_scale, beta1, v_scale, beta2, x_scale, x_s
     torch._foreach_mul_(vs, beta2)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
     torch._foreach_maximum_(v_maxs, vs)
-    terms = torch._foreach_mul(v_maxs, x_scale_2)
-    torch._foreach_sqrt_(terms)
+    terms = torch._foreach_sqrt(v_maxs)
+    torch._foreach_mul_(terms, x_scale_2)
     torch._foreach_add_(terms, eps)
     torch._foreach_addcdiv_(xs, ms, terms, -x_scale)
 

@@ -4,8 +4,8 @@
     anchor_new = x
     update:
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
-    x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_new)))
+    v_new = v_scale * g * g + beta2 * v
+    x_new = x - x_scale * (m_new / (x_scale_2 * sqrt(v_new) + eps))
     exchanged:
     theta_mean_new = x
     outer:
@@ -28,6 +28,8 @@ models, arXiv:2311.08105
 # Template: gen/emit/numba/optimizers/optimizer.py.jinja
 # Digest of the declarations: 213240ddbdfec27d
 # Command: hamilforge generate diloco
+
+import math
 
 import numpy as np
 from numba import njit, prange
@@ -64,7 +66,7 @@ MEMORY = ("last_l", "last_loop_length", "last_loops")
 
 
 def coefficients(
-    lr, beta1, beta2, eps, outer_lr, mu, H, t, n, last_l, last_loop_length, last_loops
+    lr, beta1, beta2, eps, outer_lr, mu, H, t, n, last_l, last_loop_length, last_loops, *, math=math
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     l = 1 if last_l >= last_loop_length else last_l + 1
@@ -74,7 +76,7 @@ def coefficients(
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     x_scale = lr / (1 - beta1**n)
-    x_scale_2 = 1 / (1 - beta2**n)
+    x_scale_2 = 1 / math.sqrt(1 - beta2**n)
     rows = ((m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps),)
     if l >= loop_length:
         rows = (*rows, (), (mu, outer_lr))
@@ -86,7 +88,7 @@ def solution_row(last_l, last_loop_length, last_loops):
     return ()
 
 
-def start_row(lr, beta1, beta2, eps, outer_lr, mu, H):
+def start_row(lr, beta1, beta2, eps, outer_lr, mu, H, *, math=math):
     """Scalars of the start of the state."""
     return ()
 
@@ -121,8 +123,8 @@ def _update(x, m, v, g, sign, l2, shrink, m_scale, beta1, v_scale, beta2, x_scal
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         m_new = m_scale * gradient + beta1 * m[i]
-        v_new = v_scale * (gradient * gradient) + beta2 * v[i]
-        x_new = x_shrunk - x_scale * (m_new / (eps + np.sqrt(x_scale_2 * v_new)))
+        v_new = v_scale * gradient * gradient + beta2 * v[i]
+        x_new = x_shrunk - x_scale * (m_new / (x_scale_2 * np.sqrt(v_new) + eps))
         m[i] = m_new
         v[i] = v_new
         x[i] = x_new

@@ -4,8 +4,8 @@
     anchor_new = x
     update:
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
-    x_new = x - x_scale * (m_new / (eps + sqrt(x_scale_2 * v_new)))
+    v_new = v_scale * g * g + beta2 * v
+    x_new = x - x_scale * (m_new / (x_scale_2 * sqrt(v_new) + eps))
     exchanged:
     theta_mean_new = x
     outer:
@@ -28,6 +28,8 @@ models, arXiv:2311.08105
 # Template: gen/emit/torch/optimizers/optimizer.py.jinja
 # Digest of the declarations: 213240ddbdfec27d
 # Command: hamilforge generate diloco
+
+import math
 
 import torch
 
@@ -64,7 +66,7 @@ MEMORY = ("last_l", "last_loop_length", "last_loops")
 
 
 def coefficients(
-    lr, beta1, beta2, eps, outer_lr, mu, H, t, n, last_l, last_loop_length, last_loops
+    lr, beta1, beta2, eps, outer_lr, mu, H, t, n, last_l, last_loop_length, last_loops, *, math=math
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     l = 1 if last_l >= last_loop_length else last_l + 1
@@ -74,7 +76,7 @@ def coefficients(
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     x_scale = lr / (1 - beta1**n)
-    x_scale_2 = 1 / (1 - beta2**n)
+    x_scale_2 = 1 / math.sqrt(1 - beta2**n)
     rows = ((m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps),)
     if l >= loop_length:
         rows = (*rows, (), (mu, outer_lr))
@@ -86,7 +88,7 @@ def solution_row(last_l, last_loop_length, last_loops):
     return ()
 
 
-def start_row(lr, beta1, beta2, eps, outer_lr, mu, H):
+def start_row(lr, beta1, beta2, eps, outer_lr, mu, H, *, math=math):
     """Scalars of the start of the state."""
     return ()
 
@@ -119,9 +121,9 @@ def update(
     eps,
 ):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
-    new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + beta2 * v for g, v in zip(gs, vs)]
     new_xs = [
-        x - x_scale * (m_new / (eps + torch.sqrt(x_scale_2 * v_new)))
+        x - x_scale * (m_new / (x_scale_2 * torch.sqrt(v_new) + eps))
         for x, m_new, v_new in zip(xs, new_ms, new_vs)
     ]
     return new_xs, new_ms, new_vs, anchors, bs, theta_means
@@ -177,8 +179,8 @@ def update_(
     torch._foreach_add_(ms, gs, alpha=m_scale)
     torch._foreach_mul_(vs, beta2)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
-    terms = torch._foreach_mul(vs, x_scale_2)
-    torch._foreach_sqrt_(terms)
+    terms = torch._foreach_sqrt(vs)
+    torch._foreach_mul_(terms, x_scale_2)
     torch._foreach_add_(terms, eps)
     torch._foreach_addcdiv_(xs, ms, terms, -x_scale)
 

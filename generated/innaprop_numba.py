@@ -3,8 +3,8 @@
     started:
     psi_new = psi_scale * x
     update:
-    v_new = v_scale * (g * g) + sigma * v
-    theta_rate_1 = lr * (theta_rate_1_scale_4 * g / (eps + sqrt(theta_rate_1_scale_3 * v_new)) + theta_rate_1_scale_2 * psi + theta_rate_1_scale * x)
+    v_new = v_scale * g * g + sigma * v
+    theta_rate_1 = lr * (theta_rate_1_scale_4 * g / (theta_rate_1_scale_3 * sqrt(v_new) + eps) + theta_rate_1_scale_2 * psi + theta_rate_1_scale * x)
     psi_rate_1 = lr * (theta_rate_1_scale_2 * psi + theta_rate_1_scale * x)
     x_new = x + theta_rate_1
     psi_new = psi + psi_rate_1
@@ -58,7 +58,7 @@ def coefficients(lr, alpha, beta, sigma, eps, t, n, *, math=math):
     v_scale = 1 - sigma
     theta__rate_1_scale = 1 / beta - alpha
     theta__rate_1_scale_2 = -1 / beta
-    theta__rate_1_scale_3 = 1 if sigma == 0 else -1 / math.expm1(n * math.log(sigma))
+    theta__rate_1_scale_3 = 1 if sigma == 0 else 1 / math.sqrt(-math.expm1(n * math.log(sigma)))
     theta__rate_1_scale_4 = -beta
     return (
         (
@@ -131,9 +131,9 @@ def _update(
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
-        v_new = v_scale * (gradient * gradient) + sigma * v[i]
+        v_new = v_scale * gradient * gradient + sigma * v[i]
         theta__rate_1 = lr * (
-            theta__rate_1_scale_4 * gradient / (eps + np.sqrt(theta__rate_1_scale_3 * v_new))
+            theta__rate_1_scale_4 * gradient / (theta__rate_1_scale_3 * np.sqrt(v_new) + eps)
             + theta__rate_1_scale_2 * psi[i]
             + theta__rate_1_scale * x_shrunk
         )

@@ -3,8 +3,8 @@
     started:
     psi_new = psi_scale * x
     update:
-    v_new = v_scale * (g * g) + sigma * v
-    theta_rate_1 = lr * (theta_rate_1_scale_4 * g / (eps + sqrt(theta_rate_1_scale_3 * v_new)) + theta_rate_1_scale_2 * psi + theta_rate_1_scale * x)
+    v_new = v_scale * g * g + sigma * v
+    theta_rate_1 = lr * (theta_rate_1_scale_4 * g / (theta_rate_1_scale_3 * sqrt(v_new) + eps) + theta_rate_1_scale_2 * psi + theta_rate_1_scale * x)
     psi_rate_1 = lr * (theta_rate_1_scale_2 * psi + theta_rate_1_scale * x)
     x_new = x + theta_rate_1
     psi_new = psi + psi_rate_1
@@ -58,7 +58,7 @@ def coefficients(lr, alpha, beta, sigma, eps, t, n, *, math=math):
     v_scale = 1 - sigma
     theta__rate_1_scale = 1 / beta - alpha
     theta__rate_1_scale_2 = -1 / beta
-    theta__rate_1_scale_3 = 1 if sigma == 0 else -1 / math.expm1(n * math.log(sigma))
+    theta__rate_1_scale_3 = 1 if sigma == 0 else 1 / math.sqrt(-math.expm1(n * math.log(sigma)))
     theta__rate_1_scale_4 = -beta
     return (
         (
@@ -109,11 +109,11 @@ def update(
     eps,
     theta__rate_1_scale_4,
 ):
-    new_vs = [v_scale * (g * g) + sigma * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + sigma * v for g, v in zip(gs, vs)]
     theta__rate_1s = [
         lr
         * (
-            theta__rate_1_scale_4 * g / (eps + torch.sqrt(theta__rate_1_scale_3 * v_new))
+            theta__rate_1_scale_4 * g / (theta__rate_1_scale_3 * torch.sqrt(v_new) + eps)
             + theta__rate_1_scale_2 * psi
             + theta__rate_1_scale * x
         )
@@ -154,8 +154,8 @@ def update_(
     torch._foreach_mul_(vs, sigma)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
     theta__rate_1s = torch._foreach_mul(psis, theta__rate_1_scale_2)
-    terms = torch._foreach_mul(vs, theta__rate_1_scale_3)
-    torch._foreach_sqrt_(terms)
+    terms = torch._foreach_sqrt(vs)
+    torch._foreach_mul_(terms, theta__rate_1_scale_3)
     torch._foreach_add_(terms, eps)
     torch._foreach_addcdiv_(theta__rate_1s, gs, terms, theta__rate_1_scale_4)
     torch._foreach_add_(theta__rate_1s, xs, alpha=theta__rate_1_scale)

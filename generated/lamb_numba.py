@@ -1,11 +1,11 @@
 """LAMB: Adam with steps as large as each tensor.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
-    direction = weight_decay * x + direction_scale * (m_new / (eps + sqrt(direction_scale_2 * v_new)))
+    v_new = v_scale * g * g + beta2 * v
+    direction = weight_decay * x + direction_scale * (m_new / (direction_scale_2 * sqrt(v_new) + eps))
     total = sum(direction * direction)
     total_2 = sum(x * x)
-    x_2 = lr * (sqrt(total_2 / total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
+    x_2 = lr * (sqrt(total_2) / sqrt(total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
     x_new = x - x_2 * direction
 
 Typed as an update.
@@ -19,6 +19,8 @@ minutes, arXiv:1904.00962
 # Template: gen/emit/numba/optimizers/optimizer.py.jinja
 # Digest of the declarations: 55d078aaa46b0e15
 # Command: hamilforge generate lamb
+
+import math
 
 import numpy as np
 from numba import njit, prange
@@ -51,12 +53,12 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, eps, weight_decay, t, n):
+def coefficients(lr, beta1, beta2, eps, weight_decay, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     direction_scale = 1 / (1 - beta1**n)
-    direction_scale_2 = 1 / (1 - beta2**n)
+    direction_scale_2 = 1 / math.sqrt(1 - beta2**n)
     return (
         (
             (
@@ -87,7 +89,7 @@ def _update_1(x, m, v, g, sign, l2, m_scale, beta1, v_scale, beta2):
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         m_new = m_scale * gradient + beta1 * m[i]
-        v_new = v_scale * (gradient * gradient) + beta2 * v[i]
+        v_new = v_scale * gradient * gradient + beta2 * v[i]
         m[i] = m_new
         v[i] = v_new
 
@@ -100,7 +102,7 @@ def _update_1_total_(x, m, v, shrink, weight_decay, direction_scale, direction_s
         for i in range(x.size):
             x_shrunk = shrink * x[i]
             direction = weight_decay * x_shrunk + direction_scale * (
-                m[i] / (eps + np.sqrt(direction_scale_2 * v[i]))
+                m[i] / (direction_scale_2 * np.sqrt(v[i]) + eps)
             )
             direction_wide = scale * np.float64(direction)
             total = wide.plus(total, direction_wide * direction_wide)
@@ -132,7 +134,7 @@ def _update_2(
     for i in range(x.size):
         x_shrunk = shrink * x[i]
         direction = weight_decay * x_shrunk + direction_scale * (
-            m[i] / (eps + np.sqrt(direction_scale_2 * v[i]))
+            m[i] / (direction_scale_2 * np.sqrt(v[i]) + eps)
         )
         x_new = x_shrunk - x_2 * direction * x_2__power
         x[i] = x_new
@@ -146,7 +148,7 @@ def _update_2_wide(itemsize, total_, total_2, total___exponent, total_2__exponen
     x_2 = wide.mul(
         wide.of(lr),
         (
-            wide.root(wide.div(total_2, total_))
+            wide.div(wide.root(total_2), wide.root(total_))
             if wide.equals(
                 wide.of(
                     elementary.greater(
@@ -216,7 +218,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         total_ = totals[domain, 0]
         total_2 = totals[domain, 2]
         x_2 = lr * (
-            np.sqrt(total_2 / total_)
+            np.sqrt(total_2) / np.sqrt(total_)
             if np.minimum(np.sqrt(total_2), np.sqrt(total_)) > 0.0
             else 1.0
         )

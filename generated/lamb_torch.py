@@ -1,11 +1,11 @@
 """LAMB: Adam with steps as large as each tensor.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
-    direction = weight_decay * x + direction_scale * (m_new / (eps + sqrt(direction_scale_2 * v_new)))
+    v_new = v_scale * g * g + beta2 * v
+    direction = weight_decay * x + direction_scale * (m_new / (direction_scale_2 * sqrt(v_new) + eps))
     total = sum(direction * direction)
     total_2 = sum(x * x)
-    x_2 = lr * (sqrt(total_2 / total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
+    x_2 = lr * (sqrt(total_2) / sqrt(total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
     x_new = x - x_2 * direction
 
 Typed as an update.
@@ -19,6 +19,8 @@ minutes, arXiv:1904.00962
 # Template: gen/emit/torch/optimizers/optimizer.py.jinja
 # Digest of the declarations: 55d078aaa46b0e15
 # Command: hamilforge generate lamb
+
+import math
 
 import torch
 
@@ -50,12 +52,12 @@ NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, beta1, beta2, eps, weight_decay, t, n):
+def coefficients(lr, beta1, beta2, eps, weight_decay, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     m_scale = 1 - beta1
     v_scale = 1 - beta2
     direction_scale = 1 / (1 - beta1**n)
-    direction_scale_2 = 1 / (1 - beta2**n)
+    direction_scale_2 = 1 / math.sqrt(1 - beta2**n)
     return (
         (
             (
@@ -97,9 +99,9 @@ def update(
     lr,
 ):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
-    new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + beta2 * v for g, v in zip(gs, vs)]
     directions = [
-        weight_decay * x + direction_scale * (m_new / (eps + torch.sqrt(direction_scale_2 * v_new)))
+        weight_decay * x + direction_scale * (m_new / (direction_scale_2 * torch.sqrt(v_new) + eps))
         for x, m_new, v_new in zip(xs, new_ms, new_vs)
     ]
     total = squares_over(directions)
@@ -109,7 +111,7 @@ def update(
         * chosen(
             greater(narrow(smaller_of(torch.sqrt(total_2), torch.sqrt(total))), narrow(0)),
             1,
-            torch.sqrt(total_2 / total),
+            torch.sqrt(total_2) / torch.sqrt(total),
             1,
         ),
         xs,
@@ -148,8 +150,8 @@ def update_(
     torch._foreach_mul_(vs, beta2)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
     directions = torch._foreach_mul(xs, weight_decay)
-    terms = torch._foreach_mul(vs, direction_scale_2)
-    torch._foreach_sqrt_(terms)
+    terms = torch._foreach_sqrt(vs)
+    torch._foreach_mul_(terms, direction_scale_2)
     torch._foreach_add_(terms, eps)
     torch._foreach_addcdiv_(directions, ms, terms, direction_scale)
     total = foreach.squares_over(directions)
@@ -159,7 +161,7 @@ def update_(
         * chosen(
             greater(narrow(smaller_of(torch.sqrt(total_2), torch.sqrt(total))), narrow(0)),
             1,
-            torch.sqrt(total_2 / total),
+            torch.sqrt(total_2) / torch.sqrt(total),
             1,
         ),
         xs,

@@ -1,9 +1,9 @@
 """NAdam: Adam with Nesterov's look-ahead.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
+    v_new = v_scale * g * g + beta2 * v
     direction = direction_scale * g + direction_scale_2 * m_new
-    x_new = x - lr * (direction / (eps + sqrt(x_scale * v_new)))
+    x_new = x - lr * (direction / (x_scale * sqrt(v_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(s + eps)/(lr*(1 - beta1)*(1 + 2*beta1)), s = sqrt(lambda**2*theta**2*(1 - beta2) +
@@ -16,6 +16,8 @@ Reference: T. Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 20
 # Template: gen/emit/torch/optimizers/optimizer.py.jinja
 # Digest of the declarations: c7ef06f514aed40f
 # Command: hamilforge generate nadam
+
+import math
 
 import torch
 
@@ -46,7 +48,7 @@ NOISE = ()
 MEMORY = ("last_product",)
 
 
-def coefficients(lr, beta1, beta2, eps, momentum_decay, t, n, last_product):
+def coefficients(lr, beta1, beta2, eps, momentum_decay, t, n, last_product, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     old_product = 1 if n == 1 else last_product
     mu = beta1 * (1 - (24 / 25) ** (momentum_decay * n) / 2)
@@ -56,7 +58,7 @@ def coefficients(lr, beta1, beta2, eps, momentum_decay, t, n, last_product):
     v_scale = 1 - beta2
     direction_scale = (1 - mu) / (1 - product_)
     direction_scale_2 = mu_next / (1 - mu_next * product_)
-    x_scale = 1 / (1 - beta2**n)
+    x_scale = 1 / math.sqrt(1 - beta2**n)
     return (
         ((m_scale, beta1, v_scale, beta2, direction_scale, direction_scale_2, lr, x_scale, eps),),
         (product_,),
@@ -86,10 +88,10 @@ def update(
     eps,
 ):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
-    new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + beta2 * v for g, v in zip(gs, vs)]
     directions = [direction_scale * g + direction_scale_2 * m_new for g, m_new in zip(gs, new_ms)]
     new_xs = [
-        x - lr * (direction / (eps + torch.sqrt(x_scale * v_new)))
+        x - lr * (direction / (x_scale * torch.sqrt(v_new) + eps))
         for x, direction, v_new in zip(xs, directions, new_vs)
     ]
     return new_xs, new_ms, new_vs
@@ -126,8 +128,8 @@ def update_(
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
     directions = torch._foreach_mul(gs, direction_scale)
     torch._foreach_add_(directions, ms, alpha=direction_scale_2)
-    terms = torch._foreach_mul(vs, x_scale)
-    torch._foreach_sqrt_(terms)
+    terms = torch._foreach_sqrt(vs)
+    torch._foreach_mul_(terms, x_scale)
     torch._foreach_add_(terms, eps)
     torch._foreach_addcdiv_(xs, directions, terms, -lr)
 

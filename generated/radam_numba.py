@@ -1,9 +1,9 @@
 """RAdam: Adam whose step is rectified by the variance of its denominator.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
+    v_new = v_scale * g * g + beta2 * v
     scale = (scale_scale / (sqrt(v_new) + eps) if length_above_5 == 1 else 1)
-    x_new = x - x_scale * (m_new * scale)
+    x_new = x - x_scale * m_new * scale
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(s + eps)/(lr*(1 - beta1)), s = sqrt(lambda**2*theta**2*(1 - beta2) + beta2*v).
@@ -97,9 +97,9 @@ def _update(
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         m_new = m_scale * gradient + beta1 * m[i]
-        v_new = v_scale * (gradient * gradient) + beta2 * v[i]
+        v_new = v_scale * gradient * gradient + beta2 * v[i]
         scale_ = scale_scale / (np.sqrt(v_new) + eps) if length_above_5 == real(1) else real(1)
-        x_new = x_shrunk - x_scale * (m_new * scale_)
+        x_new = x_shrunk - x_scale * m_new * scale_
         m[i] = m_new
         v[i] = v_new
         x[i] = x_new

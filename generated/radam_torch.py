@@ -1,9 +1,9 @@
 """RAdam: Adam whose step is rectified by the variance of its denominator.
 
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g) + beta2 * v
+    v_new = v_scale * g * g + beta2 * v
     scale = (scale_scale / (sqrt(v_new) + eps) if length_above_5 == 1 else 1)
-    x_new = x - x_scale * (m_new * scale)
+    x_new = x - x_scale * m_new * scale
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
 beta1)*(s + eps)/(lr*(1 - beta1)), s = sqrt(lambda**2*theta**2*(1 - beta2) + beta2*v).
@@ -79,7 +79,7 @@ def update(
     xs, ms, vs, gs, m_scale, beta1, v_scale, beta2, length_above_5, eps, scale_scale, x_scale
 ):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
-    new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + beta2 * v for g, v in zip(gs, vs)]
     scales = [
         (
             scale_scale / (torch.sqrt(v_new) + eps)
@@ -88,7 +88,7 @@ def update(
         )
         for v_new in new_vs
     ]
-    new_xs = [x - x_scale * (m_new * scale) for x, m_new, scale in zip(xs, new_ms, scales)]
+    new_xs = [x - x_scale * m_new * scale for x, m_new, scale in zip(xs, new_ms, scales)]
     return new_xs, new_ms, new_vs
 
 

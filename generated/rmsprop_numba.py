@@ -1,6 +1,6 @@
 """RMSprop: the step over the root of an average of squared gradients.
 
-    v_new = v_scale * (g * g) + alpha * v
+    v_new = v_scale * g * g + alpha * v
     average_new = (v_scale * (g - average) + average if centered == 1 else average)
     direction = g / (sqrt((max(v_new - average_new * average_new, 0) if centered == 1 else v_new)) + eps)
     buffer_new = (buffer if momentum_is_0 == 1 else momentum * buffer + direction)
@@ -81,7 +81,7 @@ def _update(
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
-        v_new = v_scale * (gradient * gradient) + alpha * v[i]
+        v_new = v_scale * gradient * gradient + alpha * v[i]
         average_new = (
             v_scale * (gradient - average[i]) + average[i] if centered == real(1) else average[i]
         )

@@ -1,6 +1,6 @@
 """RMSprop: the step over the root of an average of squared gradients.
 
-    v_new = v_scale * (g * g) + alpha * v
+    v_new = v_scale * g * g + alpha * v
     average_new = (v_scale * (g - average) + average if centered == 1 else average)
     direction = g / (sqrt((max(v_new - average_new * average_new, 0) if centered == 1 else v_new)) + eps)
     buffer_new = (buffer if momentum_is_0 == 1 else momentum * buffer + direction)
@@ -63,7 +63,7 @@ def prepared(xs, gs, sign, l2, shrink):
 def update(
     xs, vs, averages, buffers, gs, v_scale, alpha, centered, eps, momentum_is_0, momentum, lr
 ):
-    new_vs = [v_scale * (g * g) + alpha * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + alpha * v for g, v in zip(gs, vs)]
     new_averages = [
         (v_scale * (g - average) + average if is_number(centered, 1) else average)
         for g, average in zip(gs, averages)

@@ -3,8 +3,8 @@
     started:
     z_new = x
     update:
-    v_new = v_scale * (g * g) + beta2 * v
-    direction = weight_decay * x + g / (eps + sqrt(direction_scale * v_new))
+    v_new = v_scale * g * g + beta2 * v
+    direction = weight_decay * x + g / (direction_scale * sqrt(v_new) + eps)
     x_new = x_scale * x + c * z + x_scale_2 * direction
     z_new = z - lr * direction
     solution:
@@ -20,6 +20,8 @@ less scheduled, arXiv:2405.15682
 # Template: gen/emit/torch/optimizers/optimizer.py.jinja
 # Digest of the declarations: 2b676c6b7c7df12e
 # Command: hamilforge generate schedule_free_adamw
+
+import math
 
 import torch
 
@@ -51,14 +53,25 @@ MEMORY = ("last_lr_max", "last_weight_sum", "last_solution_scale")
 
 
 def coefficients(
-    lr, beta1, beta2, eps, weight_decay, t, n, last_lr_max, last_weight_sum, last_solution_scale
+    lr,
+    beta1,
+    beta2,
+    eps,
+    weight_decay,
+    t,
+    n,
+    last_lr_max,
+    last_weight_sum,
+    last_solution_scale,
+    *,
+    math=math,
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     lr_max = max(last_lr_max, lr)
     weight_sum = last_weight_sum + lr_max * lr_max
     c = lr_max * lr_max / weight_sum if weight_sum > 0 else 0
     v_scale = 1 - beta2
-    direction_scale = 1 / (1 - beta2**n)
+    direction_scale = 1 / math.sqrt(1 - beta2**n)
     x_scale = 1 - c
     x_scale_2 = lr * (beta1 * (1 - c) - 1)
     solution_scale = 1 - 1 / beta1
@@ -74,7 +87,7 @@ def solution_row(last_lr_max, last_weight_sum, last_solution_scale):
     return (last_solution_scale,)
 
 
-def start_row(lr, beta1, beta2, eps, weight_decay):
+def start_row(lr, beta1, beta2, eps, weight_decay, *, math=math):
     """Scalars of the start of the state."""
     return ()
 
@@ -93,9 +106,9 @@ def started(xs, zs, vs):
 def update(
     xs, zs, vs, gs, v_scale, beta2, weight_decay, direction_scale, eps, x_scale, c, x_scale_2, lr
 ):
-    new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g + beta2 * v for g, v in zip(gs, vs)]
     directions = [
-        weight_decay * x + g / (eps + torch.sqrt(direction_scale * v_new))
+        weight_decay * x + g / (direction_scale * torch.sqrt(v_new) + eps)
         for x, g, v_new in zip(xs, gs, new_vs)
     ]
     new_xs = [
@@ -126,8 +139,8 @@ def update_(
     torch._foreach_mul_(vs, beta2)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
     directions = torch._foreach_mul(xs, weight_decay)
-    terms = torch._foreach_mul(vs, direction_scale)
-    torch._foreach_sqrt_(terms)
+    terms = torch._foreach_sqrt(vs)
+    torch._foreach_mul_(terms, direction_scale)
     torch._foreach_add_(terms, eps)
     torch._foreach_addcdiv_(directions, gs, terms)
     torch._foreach_mul_(xs, x_scale)

@@ -5,7 +5,7 @@
     v_new = initial_accumulator
     update:
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g * sign(v - g * g)) + v
+    v_new = v_scale * g * g * sign(v - g * g) + v
     x_new = x - lr * (m_new / (sqrt(v_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
@@ -96,7 +96,7 @@ def _update(x, m, v, g, sign, l2, shrink, m_scale, beta1, v_scale, lr, eps):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         m_new = m_scale * gradient + beta1 * m[i]
-        v_new = v_scale * (gradient * gradient * np.sign(v[i] - gradient * gradient)) + v[i]
+        v_new = v_scale * gradient * gradient * np.sign(v[i] - gradient * gradient) + v[i]
         x_new = x_shrunk - lr * (m_new / (np.sqrt(v_new) + eps))
         m[i] = m_new
         v[i] = v_new

@@ -5,7 +5,7 @@
     v_new = initial_accumulator
     update:
     m_new = m_scale * g + beta1 * m
-    v_new = v_scale * (g * g * sign(v - g * g)) + v
+    v_new = v_scale * g * g * sign(v - g * g) + v
     x_new = x - lr * (m_new / (sqrt(v_new) + eps))
 
 Typed as an update. Stable on lambda theta^2/2 without weight decay for lambda < 2*(1 +
@@ -76,7 +76,7 @@ def started(xs, ms, vs, initial_accumulator):
 
 def update(xs, ms, vs, gs, m_scale, beta1, v_scale, lr, eps):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
-    new_vs = [v_scale * (g * g * torch.sign(v - g * g)) + v for g, v in zip(gs, vs)]
+    new_vs = [v_scale * g * g * torch.sign(v - g * g) + v for g, v in zip(gs, vs)]
     new_xs = [
         x - lr * (m_new / (torch.sqrt(v_new) + eps)) for x, m_new, v_new in zip(xs, new_ms, new_vs)
     ]

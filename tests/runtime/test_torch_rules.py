@@ -332,3 +332,28 @@ def test_what_a_rule_requires_is_looked_at_before_a_step() -> None:
     assert all(torch.equal(a.detach(), b) for a, b in zip(first, before, strict=True))
     with pytest.raises(ValueError, match="nesterov = 1 is not True or False"):
         hf.optimizer("sgd")(first, nesterov=1)
+
+
+#: Gradients of these sizes have squares beyond the type; of the squares a share is kept.
+LARGE = [(torch.float16, 300.0), (torch.float16, 2000.0), (torch.float32, 1e20)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("dtype", "size"), LARGE, ids=str)
+@TWIN
+def test_large_gradients_are_no_further_from_double_precision_than_in_torch(
+    twin: Twin, dtype: torch.dtype, size: float, form: str
+) -> None:
+    form = form if dtype == torch.float32 else {"fused": "over lists"}.get(form, form)
+    ours, theirs, first, second = pair(twin, dtype, None, form)
+    _, exact, _, third = pair(twin, torch.float64, None, form)
+    for number in range(4, 7):
+        before = [param.detach().clone() for param in third]
+        given = [size * torch.sign(param.detach()) for param in third]
+        step(exact, third, number, given)
+        for optimizer, params in ((ours, first), (theirs, second)):
+            step(optimizer, params, number, [slope.to(dtype) for slope in given])
+        for a, b, c, old in zip(first, second, third, before, strict=True):
+            length, moved = old.abs() + c.detach().abs(), (c.detach() - old).abs()
+            rounding = 8 * torch.finfo(dtype).eps * length + 0.02 * moved
+            assert ((a - c).detach().abs() <= rounding + 1.5 * (b - c).detach().abs()).all()

@@ -16,7 +16,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.kinds import ZERO_IN_DOMAIN, Discretised, Rule
+from hamilforge.gen.declare.kinds import BETWEEN_0_AND_1, ZERO_IN_DOMAIN, Discretised, Rule
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.arrays import Array
@@ -31,6 +31,7 @@ from hamilforge.gen.program.optimizers.discretise import discretised_values
 from hamilforge.gen.program.optimizers.functions import ArrayWriter, Hoist
 from hamilforge.gen.program.optimizers.homes import Homes
 from hamilforge.gen.program.optimizers.optimizer import Host, Program
+from hamilforge.gen.program.optimizers.roots import roots_apart
 from hamilforge.gen.program.optimizers.step_values import (
     ArrayValue,
     StepValues,
@@ -73,6 +74,11 @@ def derive_rule(rule: Assigned) -> RuleDerivation:
 class _Builder:
     def __init__(self, rule: Assigned, values: StepValues) -> None:
         self._rule, self._values = rule, values
+        self._fractions = {
+            parameter.name
+            for parameter in rule.hyperparameters
+            if parameter.domain in BETWEEN_0_AND_1
+        }
         point = rule.unknowns[0]
         #: The symbols of the unknowns that live in arrays of their own, before and after a step.
         self._states = {
@@ -201,7 +207,8 @@ class _Builder:
             if symbol == self._end and stage == values.last:
                 name = "x_new"
             name = self._target(name, body)
-            lowered = writer.line(self._hoist, body, array.value, name.removesuffix("_new"))
+            value = roots_apart(array.value, self._fractions)
+            lowered = writer.line(self._hoist, body, value, name.removesuffix("_new"))
             body.append(Line(entries(name), lowered, array.note))
             writer.names[symbol] = name
             if home:
@@ -262,7 +269,8 @@ class _Builder:
         for symbol, array in arrays.items():
             home = homes.get(symbol)
             target = self._target(f"{home}_new" if home else symbol.name, body)
-            lowered = writer.line(self._hoist, body, array.value, target.removesuffix("_new"))
+            value = roots_apart(array.value, self._fractions)
+            lowered = writer.line(self._hoist, body, value, target.removesuffix("_new"))
             body.append(Line(entries(target), lowered, array.note))
             writer.names[symbol] = target
         ends = {home: writer.names[value] for home, value in results.items()}
@@ -319,7 +327,8 @@ class _Builder:
                 "solution",
             )
         hoist, body = self._solution_hoist, list[Line]()
-        lowered = ArrayWriter(ends).line(hoist, body, values.solution, "solution")
+        value = roots_apart(values.solution, self._fractions)
+        lowered = ArrayWriter(ends).line(hoist, body, value, "solution")
         body.append(Line(entries("x_new"), lowered, "solution"))
         inputs = (*map(entries, self._arrays[:-1]), *map(Array, hoist.named))
         return Function("solution", inputs, tuple(body), (("x", entries("x_new")),)), hoist.named

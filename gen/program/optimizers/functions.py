@@ -7,6 +7,7 @@ scalars of their own, and so does what follows from them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 
@@ -27,8 +28,9 @@ from hamilforge.gen.derive.calculus import (
     tidy_scalars,
 )
 from hamilforge.gen.derive.optimizers.rotation import b, g, is_last, last_b, new_b, x
-from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import (
+    Apply,
+    Const,
     Function,
     Line,
     Reduce,
@@ -38,8 +40,10 @@ from hamilforge.gen.program.ir import (
     names,
     with_parts,
 )
+from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.limits import regular
-from hamilforge.gen.program.lower import add, chosen, constant, lower, mul, negative
+from hamilforge.gen.program.lower import ONE, add, chosen, constant, lower, mul, negative
+from hamilforge.gen.program.optimizers.roots import is_root
 
 _WHERE = FUNCTIONS["where"]
 #: Functions that have a value wherever their arguments have one.
@@ -183,8 +187,27 @@ class ArrayWriter:
         else:
             scalar = self._reduced(hoist, body, coefficient, role)
         array = self._array(hoist, body, tidy_scalars(part), role)
-        term = mul(scalar, array)
+        term = array if scalar == ONE else mul(scalar, *self._factors(hoist, body, array, role))
         return negative(term) if minus else term
+
+    def _factors(
+        self, hoist: Hoist, body: list[Line], array: IrExpr, role: str
+    ) -> tuple[IrExpr, ...]:
+        """The factors of an array, to be scaled one by one.
+
+        ``(a*g)*g`` is in range where ``a*(g*g)`` is, and where the square is not.
+        """
+        match array:
+            case Apply(op="mul", args=args):
+                parts = (self._factors(hoist, body, arg, role) for arg in args)
+                return tuple(itertools.chain.from_iterable(parts))
+            case Apply(op="pow", args=(base, Const(value=exponent))) if exponent == 2:
+                if not isinstance(base, Ref):
+                    name = _fresh_name(f"{role}_root", body, hoist)
+                    body.append(Line(entries(name), base, f"its square is in {role}"))
+                    base = Ref(name)
+                return base, base
+        return (array,)
 
     def _reduced(self, hoist: Hoist, body: list[Line], coefficient: Expr, role: str) -> IrExpr:
         """A scalar that needs sums, as lines after them."""
@@ -275,7 +298,13 @@ class ArrayWriter:
     def _hoisted(self, hoist: Hoist, expr: Expr, role: str, on_host: OnHost) -> IrExpr:
         """Lower an expression, its largest host parts replaced by named scalars."""
         rename: dict[sp.Symbol, str] = dict(self.names)
-        choices: dict[str, IrExpr] = {}
+        parts: dict[str, IrExpr] = {}
+
+        def lowered_by_itself(part: IrExpr) -> Expr:
+            symbol = sp.Dummy(real=True)
+            rename[symbol] = f"part {len(parts)}"
+            parts[rename[symbol]] = part
+            return symbol
 
         def visit(part: Expr) -> Expr:
             if on_host(part):
@@ -286,19 +315,23 @@ class ArrayWriter:
                 rename[symbol] = reference.name
                 return symbol
             if type(part) is _WHERE:
-                symbol = sp.Dummy(real=True)
-                rename[symbol] = f"choice {len(choices)}"
-                choices[rename[symbol]] = self._choice(hoist, part, role, on_host)
-                return symbol
+                return lowered_by_itself(self._choice(hoist, part, role, on_host))
             if isinstance(part, sp.Add | sp.Mul):
                 scalars = [arg for arg in part.args if on_host(arg)]
-                others = [visit(arg) for arg in part.args if not on_host(arg)]
+                arrays = [arg for arg in part.args if not on_host(arg)]
+                several = sum(map(is_root, arrays)) > 1
+                others = [root(arg) if several and is_root(arg) else visit(arg) for arg in arrays]
                 whole = part.func(*scalars)
                 return part.func(visit(whole) if scalars else whole, *others)
             return part.func(*(visit(arg) for arg in part.args)) if part.args else part
 
+        def root(part: Expr) -> Expr:
+            """One of several roots in a product: their quotient may be out of range in one root."""
+            inside = self._hoisted(hoist, part.base, role, on_host)
+            return lowered_by_itself(Apply("sqrt", (inside,))) ** sp.sign(part.exp)
+
         lowered = lower(visit(expr), rename)
-        return with_parts(lowered, choices) if choices else lowered
+        return with_parts(lowered, parts) if parts else lowered
 
     def _choice(self, hoist: Hoist, choice: Expr, role: str, on_host: OnHost) -> IrExpr:
         """A choice; what a branch needs of the host has a value where the branch is taken."""

@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.budget import PROOF, Allowance
@@ -31,15 +30,7 @@ from hamilforge.gen.program.optimizers.programs import (
     program_of,
 )
 from hamilforge.gen.prove.optimizers.choices import JUMPS
-from hamilforge.gen.prove.optimizers.runs import (
-    Numbers,
-    always,
-    come_together,
-    part_in,
-    points,
-    quick,
-    settings_of_both,
-)
+from hamilforge.gen.prove.optimizers.reduction_runs import ReductionRuns
 from hamilforge.gen.prove.optimizers.symbolic_steps import (
     AS_IT_IS,
     SymbolicSteps,
@@ -120,8 +111,6 @@ _SYMBOL = re.compile(r"\b[a-zA-Z]\w*__\w*")
 #: How many operations a difference may have that is printed.
 LONG = 60
 _LATE = ", as n -> oo"
-#: Of runs.
-DIMENSION, STEPS = 3, 12
 #: What agrees, by whether solutions do; None where they are the points.
 _SAME: Mapping[bool | None, str] = {
     None: "the points are the same",
@@ -300,74 +289,12 @@ class _Comparison:
                 self._refuse_undecided(differences.values())
                 return False, f"{part} differs{self._first_of(differences)}"
             found.add(how)
-        if not (self._ours.program.noises or self._theirs.program.noises):
-            if self._reduction.late:
-                self._refuse_apart()
-            elif parted := self._parted():
-                return False, f"runs part in step {parted}"
+        runs = ReductionRuns(
+            self._ours.program, self._theirs.program, self._reduction, self._mapped
+        )
+        if parted := runs.parted():
+            return False, f"runs part in step {parted}"
         return True, f"{', '.join(parts)}, {DRAWN if DRAWN in found else IN_SYMBOLS}"
-
-    def _parted(self) -> str:
-        """The step in which runs from the start part, and at which hyper-parameters; or nothing.
-
-        What is shown for all of them is shown beside those at which a step chooses, and of any
-        state beside such as are met in the first steps.
-        """
-        ours, theirs = self._ours.program, self._theirs.program
-        for own, other in settings_of_both(ours, theirs):
-            hyper, known = self._in_numbers(own, other)
-            try:
-                at = {name: float(value) for name, value in known.items()}
-                with np.errstate(all="ignore"):
-                    count = part_in(
-                        points(ours, hyper, DIMENSION, STEPS),
-                        points(theirs, always(at), DIMENSION, STEPS),
-                    )
-            except (ArithmeticError, TypeError, ValueError):  # no numbers for one of both
-                continue
-            if count:
-                step = -(-count // len(ours.stages))
-                shown = ", ".join(f"{name} = {value:.3g}" for name, value in hyper(step).items())
-                return f"{step} at {shown}"
-        return ""
-
-    def _refuse_apart(self) -> None:
-        """Look at late steps of a run: as scalars settle, arrays may grow.
-
-        Raises:
-            NotDerivableError: one of both does not come to that of the other, or slowly.
-        """
-        ours, theirs = self._ours.program, self._theirs.program
-        hyper, known = self._in_numbers(quick(ours, ()), quick(theirs, ()))
-
-        def mapped(arrays: Numbers, number: int) -> Numbers:
-            values = {name: sp.Float(value) for name, value in arrays.items()}
-            state = self._mapped(values, known, sp.Integer(number))
-            return {"x": arrays["x"]} | {name: float(value) for name, value in state.items()}
-
-        try:
-            at = {name: float(value) for name, value in known.items()}
-            together = come_together(ours, theirs, hyper, at, mapped)
-        except (ArithmeticError, TypeError, ValueError):
-            raise NotDerivableError("late steps have no values in a run") from None
-        if not together:
-            raise NotDerivableError(
-                "in runs, late steps of both do not come to one, or more slowly than is seen"
-            )
-
-    def _in_numbers(
-        self, own: Numbers, other: Numbers
-    ) -> tuple[Callable[[int], Numbers], Mapping[str, Expr]]:
-        """Our hyper-parameters by the number of a step, and theirs, as the declaration has them."""
-        known = {name: sp.Float(value) for name, value in other.items()}
-        known |= {name: to_sympy(value, known) for name, value in self._reduction.at}
-
-        def hyper(n: int) -> Numbers:
-            names = {**known, "n": sp.Integer(n)}
-            values = self._reduction.values
-            return own | {name: float(to_sympy(value, names)) for name, value in values}
-
-        return hyper, known
 
     def _first_of(self, differences: Mapping[str, Expr]) -> str:
         """The first difference that is not zero, as its reader calls what is in it."""
