@@ -23,6 +23,7 @@ from hamilforge.gen.declare.expression import (
     Number,
     numerical,
 )
+from hamilforge.gen.declare.kept_scalars import following_sums
 from hamilforge.gen.declare.kinds import Assignment, Shape
 from hamilforge.gen.declare.read_loops import LOOPS, PLACE, RESERVED, WORKERS, loop
 from hamilforge.gen.declare.read_parts import (
@@ -240,6 +241,7 @@ class Check:
         rule, reader = self._rule, self._reader
         point, *states = rule.unknowns
         numbers = {entry.name: SCALAR for entry in rule.hyperparameters}
+        in_arrays = {*states, *following_sums(rule.assignments, rule.scalars)}
         for name, value in rule.start:
             at = ("start", name)
             if name == point:
@@ -251,10 +253,10 @@ class Check:
                 reader.problem(
                     f"a start is in {point} and hyper-parameters; {others[0]} has none yet", *at
                 )
-            elif name in rule.scalars:
-                self._typed(value, SCALAR, *at, known=numbers)
             else:
-                self._typed(value, None, *at, known={**numbers, point: VECTOR})
+                readable = numbers | ({point: VECTOR} if name in in_arrays else {})
+                wanted = SCALAR if name in rule.scalars else None
+                self._typed(value, wanted, *at, known=readable)
         workers = {WORKERS: SCALAR} if rule.loop else {}
         for condition, _ in rule.requirements:
             known_there = {**numbers, **workers}

@@ -41,6 +41,7 @@ from hamilforge.runtime.optimizers.optimizer_state import (
     saved_group,
 )
 from hamilforge.runtime.optimizers.partakers import Partakers
+from hamilforge.runtime.optimizers.shared_numbers import SharedNumbers
 from hamilforge.runtime.optimizers.workers import WORKERS, Workers
 
 #: The worker of a rule that takes no means.
@@ -103,6 +104,8 @@ class GroupedOptimizer(Optimizer):
         self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
         self._places: Places | None = None
         self._partakers: Partakers | None = None
+        shared = getattr(self.product, "SHARED", ())
+        self._numbers = SharedNumbers(shared) if shared else None
 
     @functools.cached_property
     def product(self) -> ModuleType:

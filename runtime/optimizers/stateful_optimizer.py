@@ -7,7 +7,7 @@ the solution instead of the point of the gradient, and back.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,23 +44,61 @@ class StatefulOptimizer(GroupedOptimizer):
             owners: the number of the group of each.
         """
         product = self.product
-        for param, owner in zip(params, owners, strict=True):
+        fresh: dict[torch.Tensor, list[str]] = {}
+        for param in params:
             state = self.state[param]
             new = [name for name in product.STATES if name not in state]
+            if new:
+                fresh[param] = new
             for name in new:
                 shape = self._state_shape(name, param)
                 if shape == param.shape:
                     state[name] = torch.zeros_like(param, requires_grad=False)
                 else:
                     state[name] = param.new_zeros(shape)
-            if any(name in product.STARTED for name in new):
-                self._start(param, self._settled[owner][0], new)
+        if fresh:
+            sums = product.SCOPE != "coordinate"
+            scopes = self._domains([*owners]) if sums else [[k] for k in range(len(params))]
+            for members in scopes:
+                begun = {params[k]: fresh[params[k]] for k in members if params[k] in fresh}
+                if begun:
+                    self._start(begun, self._settled[owners[members[0]]][0])
+            self._begin_with_numbers(fresh)
         return [[self.state[param][name] for param in params] for name in product.STATES]
 
     def _has_state(self, param: torch.Tensor) -> bool:
         """Whether all arrays of a parameter are there; torch makes a dictionary when one looks."""
         state = self.state.get(param, {})
         return all(name in state for name in self.product.STATES)
+
+    def _begin_with_numbers(self, begun: Collection[torch.Tensor]) -> None:
+        """Give parameters that have begun the numbers of their scope of sums."""
+        for members in self._numbered_scopes():
+            older = [param for param in members if param not in begun]
+            if self._numbers is not None and older:
+                self._numbers.hand_on(older[0], [p for p in members if p in begun], self.state)
+
+    def _note_numbers(self, moved: Collection[torch.Tensor]) -> None:
+        """Remember who moves and who rests, for the numbers of their scope of sums."""
+        pairs = [
+            ([p for p in members if p in moved], [p for p in members if p not in moved])
+            for members in self._numbered_scopes()
+        ]
+        if self._numbers is not None:
+            self._numbers.note(pairs)
+
+    def _numbered_scopes(self) -> list[Tensors]:
+        """The parameters with a state and entries of each scope of sums that has numbers."""
+        if self._numbers is None or self._scope == "tensor":
+            return []
+        owned = [
+            (param, owner)
+            for owner, group in enumerate(self._groups)
+            for param in group["params"]
+            if param.numel() and self._has_state(param)
+        ]
+        scopes = self._domains([owner for _, owner in owned])
+        return [[owned[index][0] for index in members] for members in scopes]
 
     def _follow(self) -> None:
         if self._partakers is not None:
@@ -74,18 +112,27 @@ class StatefulOptimizer(GroupedOptimizer):
         """Whether each parameter counts its own steps."""
         return self.product.COUNTS == "parameter" and self._scope not in ("all", "group")
 
-    def _start(self, param: torch.Tensor, hyper: dict[str, Any], new: list[str]) -> None:
-        """Let new arrays of a parameter's state begin where they do not at zero."""
-        product, state = self.product, self.state[param]
-        states = ([state[name]] for name in product.STATES)
+    def _start(self, begun: Mapping[torch.Tensor, list[str]], hyper: dict[str, Any]) -> None:
+        """Let new arrays begin where they do not at zero.
+
+        Args:
+            begun: the parameters of one scope of sums that begin, and their new arrays.
+            hyper: the hyper-parameters.
+        """
+        product = self.product
+        if not any(name in product.STARTED for new in begun.values() for name in new):
+            return
+        states = ([self.state[param][name] for param in begun] for name in product.STATES)
         row = product.start_row(*(hyper[name] for name in product.HYPERPARAMETERS))
-        point = self._point(param)
+        points = [self._point(param) for param in begun]
         if torch.is_grad_enabled():  # what a graph keeps must not be the parameter itself
-            point = point.clone()
-        started = product.started([point], *states, *row)
-        for name, (array,) in zip(product.STARTED, started, strict=True):
-            if name in new:
-                state[name] = torch.empty_like(point, requires_grad=False).copy_(array)
+            points = [point.clone() for point in points]
+        started = product.started(points, *states, *row)
+        for name, arrays in zip(product.STARTED, started, strict=True):
+            for param, point, array in zip(begun, points, arrays, strict=True):
+                if name in begun[param]:
+                    new = torch.empty_like(point, requires_grad=False)
+                    self.state[param][name] = new.copy_(array)
 
     def _point(self, param: torch.Tensor) -> torch.Tensor:
         """A parameter as generated code takes it."""

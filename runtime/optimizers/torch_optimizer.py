@@ -173,9 +173,14 @@ class GeneratedOptimizer(StatefulOptimizer):
             with self._whole_step():
                 cohorts = Cohorts(groups)
                 clocks, moved = self._stage_from_scratch(cohorts, loss)
+            if self._numbers is not None:
+                pairs = zip(groups, moved, strict=True)
+                self._note_numbers({g["params"][k] for g, numbers in pairs for k in numbers})
             if self._places is not None:
                 for group, numbers in zip(groups, moved, strict=True):
                     self._places.begin(group["params"][index] for index in numbers)
+        if self._numbers is not None:
+            self._numbers.spread(self.state)
         self._advance(cohorts, clocks, moved)
         if groups[0]["clock"].stage == self._stages_inside:
             self._close([{*numbers} for numbers in moved])

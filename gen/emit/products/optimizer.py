@@ -36,7 +36,7 @@ _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
     "STATES STARTED SCOPE COUNTS START_TIME HYPERPARAMETERS TUPLES OPTIONS DECAYING SHIFTED MEMORY "
-    "LOSS CLOSES DECOUPLED HELD AVERAGES COMMON WORKERS NOISE check_requirements rows "
+    "LOSS CLOSES DECOUPLED HELD SHARED AVERAGES COMMON WORKERS NOISE check_requirements rows "
     "coefficients "
     "solution_row start_row raise BeforeStart Unmet t n",
 )
@@ -198,6 +198,7 @@ class Product:
             f"CLOSES = {len(program.outer)}",
             *([f"DECOUPLED = {self._decouples}"] if host.closes else []),
             *([f"HELD = ({_tuple(tuple(map(repr, program.held)))})"] if host.closes else []),
+            *([f"SHARED = ({_tuple(tuple(map(repr, program.shared)))})"] * bool(program.shared)),
             f"AVERAGES = ({_tuple(tuple(map(repr, program.averages)))})",
             *([f"COMMON = ({_tuple(tuple(map(repr, program.common)))})"] * bool(program.averages)),
             *(["WORKERS = True"] * program.counts_workers),

@@ -183,6 +183,7 @@ class _Builder:
             outer=tuple(range(len(stages), len(functions))),
             averages=tuple(mean.name for mean in self._averages),
             held=tuple(values.held),
+            shared=values.shared,
             solution=solution,
             shifted=values.solution is not None,
             boundary=None,

@@ -19,6 +19,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kept_scalars import following_sums
 from hamilforge.gen.declare.kinds import (
     Discretised,
     GradientSystem,
@@ -45,7 +46,6 @@ from hamilforge.gen.program.optimizers.step_values import (
     INFINITE,
     Recorder,
     StepValues,
-    following_sums,
     loop_scalars,
     record,
 )
@@ -92,7 +92,8 @@ class _Discretisation:
         self._recorder = Recorder(
             optimizer.head.source,
             optimizer.hyperparameters,
-            (*optimizer.unknowns, *of_sums),
+            optimizer.unknowns,
+            of_sums,
             (*of_loop, *(name for name in optimizer.scalars if name not in of_sums), *clock),
             optimizer.scope,
             own,

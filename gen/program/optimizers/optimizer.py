@@ -80,6 +80,7 @@ class Program:
         outer: the indices of the functions of the outer step, which takes no gradient and follows
             the last stage where a loop ends; none where there are no loops.
         averages: the states that become means over workers before the last of these.
+        shared: the states that are a number for each scope of sums, all entries equal.
         held: the states that keep what the last step computes on the way, for the outer step.
         solution: the map from the point to the solution.
         shifted: whether the point is not the solution.
@@ -113,6 +114,7 @@ class Program:
     outer: tuple[int, ...] = ()
     averages: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
     @property
     def common(self) -> tuple[str, ...]:

@@ -17,11 +17,11 @@ from types import MappingProxyType
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret, key_text
-from hamilforge.gen.declare.expression import AVERAGE, NOISE, REDUCTIONS, Expression, Name, walk
+from hamilforge.gen.declare.expression import AVERAGE, NOISE, Expression, Name, walk
+from hamilforge.gen.declare.kept_scalars import following_sums
 from hamilforge.gen.declare.kinds import (
     FLAG,
     ZERO_IN_DOMAIN,
-    Assignment,
     Loop,
     Parameter,
     Rule,
@@ -90,6 +90,7 @@ class StepValues:
         outer: what the outer step computes then.
         averages: for each array that is a mean over workers, of what; only an outer step has any.
         held: arrays that keep locals of the last step for the outer one.
+        shared: arrays that keep a scalar which follows from a sum: a number for each scope of sums.
     """
 
     hyper: dict[str, sp.Symbol] = field(default_factory=dict)
@@ -112,6 +113,7 @@ class StepValues:
     outer: StepValues | None = None
     averages: dict[Coordinate, Coordinate] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
+    shared: tuple[str, ...] = ()
 
     @property
     def last(self) -> int:
@@ -139,7 +141,8 @@ class Recorder:
         source: the file, for errors.
         hyperparameters: what users set.
         unknowns: the point, then the arrays of the state.
-        scalars: numbers that are kept from step to step.
+        of_sums: scalars that are kept and follow from sums, in arrays of the state as well.
+        scalars: other numbers that are kept from step to step.
         scope: over what sums run.
         taken: names that are assigned later.
     """
@@ -149,20 +152,21 @@ class Recorder:
         source: Source,
         hyperparameters: Sequence[Parameter],
         unknowns: Sequence[str],
+        of_sums: Sequence[str],
         scalars: Sequence[str],
         scope: str,
         taken: Iterable[str] = (),
     ) -> None:
         self._source, self._scope = source, scope
-        self._unknowns, self._scalars = (*unknowns,), scalars
-        self.values = values = StepValues()
+        self._unknowns, self._scalars = (*unknowns, *of_sums), scalars
+        self.values = values = StepValues(shared=tuple(map(stored_name, of_sums)))
         values.hyper = {entry.name: _symbol(entry) for entry in hyperparameters}
-        point, *states = unknowns
+        point, *states = self._unknowns
         values.old = {point: x} | {name: Coordinate(stored_name(name)) for name in states}
         self.known: dict[str, Expr] = {LOSS: loss, **values.hyper, "n": n, **values.old}
         self._at: Place = ()
         self._oracles = {"grad": self.gradient, NOISE: self.noise, AVERAGE: self.average}
-        self._taken = {*PROGRAM_NAMES, *values.hyper, "n", *unknowns, *scalars, *taken}
+        self._taken = {*PROGRAM_NAMES, *values.hyper, "n", *self._unknowns, *scalars, *taken}
         for name in scalars:
             last = sp.Symbol(self._unused(f"last_{name}"), real=True)
             values.memory[name] = (last, last)
@@ -252,7 +256,13 @@ class Recorder:
         """
         values = self.values
         after = Recorder(
-            self._source, (), self._unknowns, (), self._scope, (a.target for a in loop.assignments)
+            self._source,
+            (),
+            self._unknowns,
+            (),
+            (),
+            self._scope,
+            (a.target for a in loop.assignments),
         )
         self._taken |= after._taken | {*self.known}
         after._taken = self._taken
@@ -484,25 +494,6 @@ def record(
         recorder.assign(target, value, assignment.value.text, at, named=uses[target] > 1)
 
 
-def following_sums(assignments: Sequence[Assignment], scalars: Sequence[str]) -> tuple[str, ...]:
-    """The scalars that follow from sums over entries, in their order.
-
-    Args:
-        assignments: in order; what a later one assigns is read by the next step.
-        scalars: numbers that are kept.
-    """
-    following: set[str] = set()
-    while True:
-        more = {
-            assignment.target
-            for assignment in assignments
-            if assignment.value.functions() & {*REDUCTIONS} or assignment.value.names() & following
-        }
-        if more <= following:
-            return tuple(name for name in scalars if name in following)
-        following |= more
-
-
 def loop_scalars(loop: Loop | None) -> tuple[str, ...]:
     """What steps with a loop keep from step to step; nothing without one."""
     return (*LOOP_SCALARS, *(name for name, _ in loop.schedules)) if loop else ()
@@ -519,7 +510,8 @@ def rule_values(rule: Rule) -> StepValues:
     recorder = Recorder(
         rule.head.source,
         rule.hyperparameters,
-        (*rule.unknowns, *of_sums),
+        rule.unknowns,
+        of_sums,
         [*of_loop, *(name for name in rule.scalars if name not in of_sums)],
         rule.scope,
         (assignment.target for assignment in rule.assignments),
