@@ -98,21 +98,20 @@ PARTS_1 = (0, 0, 0)
 def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, slopes, flags):
     """Increments that agree with their stages, by Newton's method, its steps shortened if need be.
 
+    It begins from zeros: from increments of another step it may end at a root far from this one.
     Iterations end when increments no longer come closer; the result is 0, or the size of the last
     change relative to the state if they never came near.
     """
     r1, r2, r3 = rows
     rows_of = (r1, r2, r3)
     change, direction = square[6], square[7]
-    restart, ready, again = False, False, False
+    for u in range(3):
+        row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
+        for i in range(first, first + 2):
+            k[row, i] = 0
+    ready, current, stale = False, False, False
     size, scale, before, length = np.inf, 1.0, np.inf, 1.0
     for iteration in range(ITERATIONS):
-        if restart:
-            for u in range(3):
-                row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
-                for i in range(first, first + 2):
-                    k[row, i] = 0
-            restart, ready, before, length = False, False, np.inf, 1.0
         for i in range(0, 2):
             stage[r1, i] = base[r1, i] + A_1_1 * k[r1, i] + A_1_2 * k[r2, i] + A_1_3 * k[r3, i]
         for i in range(0, 2):
@@ -139,15 +138,21 @@ def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, sl
             flags[1] = max(flags[1] - 1, 0)
             return 0.0
         back = ready and not near and not size <= (1 - length / 2) * before
+        if back and stale:
+            # the direction was one of older factors: to where it began, for factors of that place
+            entry = 0
+            for u in range(3):
+                row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
+                for i in range(first, first + 2):
+                    k[row, i] += direction[entry]
+                    entry += 1
+            ready, stale, before = False, False, np.inf
+            continue
         if back:
             # too far along the last direction (Deuflhard's natural monotonicity)
             length /= 2
             if length < SHORTEST:
-                if again:
-                    break
-                # once more, from the beginning of the step
-                again, restart = True, True
-                continue
+                break
         elif not ready or size > CONTRACTION * before:
             # factors of the present Jacobian; the change is then solved for with them
             for u in range(3):
@@ -161,10 +166,10 @@ def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, sl
             for entry in range(6):
                 square[entry, entry] += 1
             factored(square, flags[2:], 6)
-            ready, before, length = True, np.inf, 1.0
+            ready, current, before, length = True, True, np.inf, 1.0
             continue
         else:
-            before, length = size, 1.0
+            before, length, stale, current = size, 1.0, not current, False
         entry = 0
         for u in range(3):
             row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
@@ -251,14 +256,7 @@ def iterate_1(rows, times, factors, bases, increments, parameters, fresh, flags)
         k_r2_1 = fresh_r2_1
         k_r3_0 = fresh_r3_0
         k_r3_1 = fresh_r3_1
-    # Newton's method has to begin at the beginning of the step
     flags[1] = PATIENCE
-    k_r1_0 = 0.0
-    k_r1_1 = 0.0
-    k_r2_0 = 0.0
-    k_r2_1 = 0.0
-    k_r3_0 = 0.0
-    k_r3_1 = 0.0
     return False, ((k_r1_0, k_r1_1), (k_r2_0, k_r2_1), (k_r3_0, k_r3_1))
 
 
