@@ -170,16 +170,15 @@ def _full(value: Any, line: Line, values: Values, types: Types) -> Any:
 
 
 def _unitary(matrix: Any) -> Any:
-    """The orthonormal factor of Q R, with a positive diagonal of R."""
+    """The orthonormal factor of Q R, with a positive diagonal of R; columns are 0 where it is."""
     q, r = np.linalg.qr(matrix)
-    signs = np.sign(np.diagonal(r)) + (np.diagonal(r) == 0)
-    return q * signs
+    return q * np.sign(np.diagonal(r))
 
 
 def _polar(matrix: Any) -> Any:
-    """The nearest matrix with orthonormal columns."""
-    u, _, v = np.linalg.svd(matrix, full_matrices=False)
-    return u @ v
+    """The nearest matrix with orthonormal columns, without those of singular values 0."""
+    u, values, v = np.linalg.svd(matrix, full_matrices=False)
+    return (u * (values != 0)) @ v
 
 
 def _rotation(left: Any, right: Any, matrix: Any) -> Any:

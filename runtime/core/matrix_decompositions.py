@@ -130,7 +130,7 @@ def qr(matrix: Any, room: Any, out: Any) -> None:
 
     Near to it twice by the Cholesky factor of A'A (Y. Yamamoto et al., Electron. Trans. Numer.
     Anal. 44 (2015) 306-326), else by Gram's and Schmidt's method, each column twice (L. Giraud et
-    al., Numer. Math. 101 (2005) 87-100); NaN where a column depends on those before it exactly.
+    al., Numer. Math. 101 (2005) 87-100); a column that those before it leave nothing of is 0.
 
     Args:
         matrix: A, `(n, p)` with n >= p.
@@ -161,10 +161,12 @@ def qr(matrix: Any, room: Any, out: Any) -> None:
 
 @inner_function
 def _normalised(matrix: Any, column: int) -> None:
-    """A column of length 1, in its place; NaN where it is 0."""
+    """A column of length 1, in its place; it stays 0 where it is."""
     largest = abs(matrix[0, column])
     for k in range(1, matrix.shape[0]):
         largest = max(largest, abs(matrix[k, column]))
+    if largest == 0:
+        return
     total = 0.0
     for k in range(matrix.shape[0]):
         matrix[k, column] /= largest
@@ -258,8 +260,8 @@ def polar(matrix: Any, room: Any, out: Any) -> None:
 
     Near to it by the coupled iteration of Newton and Schulz for the inverse root of S = A'A, which
     converges quadratically from |S - 1| < 1 (N. J. Higham, Functions of Matrices, SIAM 2008,
-    chapter 6); else by singular vectors, from rotations of the columns.  NaN where a column is
-    exactly 0 after these.
+    chapter 6); else by singular vectors, from rotations of the columns; those whose singular value
+    is 0 are left out, as in the partial isometry of A = U H, so that the factor of 0 is 0.
 
     Args:
         matrix: A, `(n, p)` with n >= p.

@@ -79,10 +79,10 @@ def _added(*matrices: Tensor) -> Any:
 
 
 def qr(matrix: Tensor) -> Tensor:
-    """The orthonormal factor of Q R, with a positive diagonal of R."""
+    """The orthonormal factor of Q R, with a positive diagonal of R; columns are 0 where it is."""
     q, r = torch.linalg.qr(matrix)
     diagonal = r.diagonal(dim1=-2, dim2=-1)
-    return q * torch.where(diagonal < 0, -1.0, 1.0).to(q.dtype)[..., None, :]
+    return q * diagonal.sign()[..., None, :]
 
 
 def expm(matrix: Tensor) -> Tensor:

@@ -24,7 +24,10 @@ _CLOSE = 0.5
 
 
 class Polar(torch.autograd.Function):
-    """``U = A (A'A)^(-1/2)``, the nearest matrix with orthonormal columns."""
+    """``U = A (A'A)^(-1/2)``, the nearest matrix with orthonormal columns; 0 where A is 0.
+
+    Singular vectors whose value is exactly 0 are left out.
+    """
 
     generate_vmap_rule = True
 
@@ -40,8 +43,8 @@ class Polar(torch.autograd.Function):
         """
         factor = _near(matrix)
         if factor is None:
-            left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-            factor = left @ right
+            left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+            factor = (left * (values != 0).to(left.dtype)[..., None, :]) @ right
         return factor
 
     @staticmethod

@@ -439,3 +439,28 @@ def test_forms_of_rules_of_ones_own_agree_on_several_parameters(tmp_path, lines)
     for other in results[1:]:
         for left, right in zip(results[0], other, strict=True):
             assert torch.allclose(left, right, rtol=1e-10, atol=1e-12)
+
+
+def of_gradients(tmp_path, function):
+    """A rule whose steps are a function of gradients."""
+    path = tmp_path / f"of_{function}.toml"
+    path.write_text(
+        f'kind = "optimizer"\nname = "of_{function}"\ntitle = "-"\nreference = "-"\n'
+        'point = { X = ["rows", "columns"] }\nunknowns = ["X"]\n'
+        f'assign = ["X = X - lr*{function}(grad(X))"]\n'
+        'hyperparameters = { lr = { default = 0.5, domain = "nonnegative", doc = "-" } }\n'
+    )
+    return path
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("function", ["polar", "qr"])
+def test_what_is_zero_has_no_direction(tmp_path, function, form):
+    """Of a gradient of 0 the step is 0, and of one whose last column is 0 that column."""
+    method = hf.optimizer(of_gradients(tmp_path, function))
+    whole = torch.tensor([[3.0, 0.0], [4.0, 0.0], [0.0, 0.0]])
+    for gradient in (torch.zeros(3, 2), whole, *([whole.flip(1)] * (function == "polar"))):
+        param = torch.nn.Parameter(torch.ones(3, 2))
+        param.grad = gradient
+        method([param], **form).step()
+        assert torch.allclose(param.detach(), 1 - gradient / 10, rtol=0, atol=1e-6)
