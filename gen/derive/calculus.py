@@ -16,11 +16,12 @@ from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import sympy as sp
+from sympy.printing.str import StrPrinter
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import Expression, Name, Node, Number
-from hamilforge.gen.declare.functions import BY_NAME, CHOICE, CONSTANTS, TABLE
+from hamilforge.gen.declare.functions import BY_NAME, CHOICE, COMPARISONS, CONSTANTS, TABLE
 from hamilforge.gen.declare.parser import parse
 
 #: A SymPy expression; SymPy carries no types.
@@ -462,6 +463,31 @@ def tidy_scalars(expr: Expr) -> Expr:
 
 #: What functions are called that SymPy calls otherwise.
 _CALLED = {"Total": "sum", "Abs": "abs", "Max": "max", "Min": "min"}
+#: The signs of conditions.
+_SIGNS = {FUNCTIONS[COMPARISONS[sign][0]]: sign for sign in (">", ">=", "==")}
+
+
+class _Writer(StrPrinter):
+    """SymPy's text, with conditions as people write them: ``where(x > 0, 1, 2)``."""
+
+    def _condition(self, expr: Expr) -> str:
+        negated = 1 - expr
+        if type(negated) is FUNCTIONS["equal"]:
+            return self._comparison(negated, "!=")
+        sign = _SIGNS.get(type(expr))
+        return self._comparison(expr, sign) if sign else self._print(expr)
+
+    def _comparison(self, expr: Expr, sign: str) -> str:
+        left, right = map(self._print, expr.args)
+        return f"{left} {sign} {right}"
+
+    def _print_Function(self, expr: Expr) -> str:
+        if type(expr) in _SIGNS:
+            return f"({self._condition(expr)})"
+        texts = [*map(self._print, expr.args)]
+        if expr.func is FUNCTIONS[CHOICE]:
+            texts[0] = self._condition(expr.args[0])
+        return f"{expr.func.__name__}({', '.join(texts)})"
 
 
 def written(expr: Expr, taken: Collection[str] = ()) -> str:
@@ -473,7 +499,7 @@ def written(expr: Expr, taken: Collection[str] = ()) -> str:
     """
     letters = (letter for letter in expr.atoms(Letter) if letter.name in taken)
     renamed = {s: sp.Symbol(f"{s.name}_", **s.assumptions0) for s in letters}
-    text = str(sp.sstr(expr.xreplace(renamed), order="rev-lex"))
+    text = str(_Writer({"order": "rev-lex"}).doprint(expr.xreplace(renamed)))
     for function, name in _CALLED.items():
         text = re.sub(rf"\b{function}\(", f"{name}(", text)
     return text

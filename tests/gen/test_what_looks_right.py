@@ -235,3 +235,69 @@ def test_a_bound_of_a_gradient_has_no_symmetric_slope(optimizer, slope):
     report = pipeline.check(catalogue.load(optimizer(method=method)))
     assert report["symplectic_form"] == "none"
     assert "N - N'" in report["defect"]
+
+
+# --- choices that depend on gradients, points and losses ------------------------------------------
+
+
+def rule(*assign, scalars=(), claims=()):
+    lines, kept = (", ".join(f'"{text}"' for text in texts) for texts in (assign, scalars))
+    claimed = f"[claims]\nfirst_steps = {list(claims)}\n" if claims else ""
+    return (
+        'kind = "optimizer"\nname = "mine"\ntitle = "t"\nreference = "r"\n'
+        f'unknowns = ["theta"]\nscalars = [{kept}]\nassign = [{lines}]\n'
+        f'[hyperparameters]\nlr = {{ default = 0.1, domain = "nonnegative", doc = "-" }}\n{claimed}'
+    )
+
+
+GROWN = ("size = norm(grad(theta))", "theta = theta - lr*where(size > last, 0.5, 1)*grad(theta)")
+
+
+@pytest.mark.parametrize(
+    ("assign", "scalars", "steps"),
+    [
+        (
+            (*GROWN, "last = size"),
+            ("last",),
+            ["-g1*lr/2", "-g2*lr*where(g2 > g1, 1/2, 1)"],
+        ),
+        (
+            ("theta = theta - lr*where(theta > 1, 2, 1)*grad(theta)",),
+            (),
+            ["-g1*lr*where(theta0 > 1, 2, 1)", "-g2*lr*where(theta1 > 1, 2, 1)"],
+        ),
+        (
+            ("theta = theta - lr*where(2 >= norm(theta), 3, 4)*grad(theta)",),
+            (),
+            ["-g1*lr*where(2 >= theta0, 3, 4)", "-g2*lr*where(2 >= theta1, 3, 4)"],
+        ),
+        (
+            ("theta = theta - lr*where(n > 1, 2, 1)*grad(theta)",),  # the same for all data
+            (),
+            ["-g1*lr", "-2*g2*lr"],
+        ),
+    ],
+    ids=["grown", "entry", "norm", "number"],
+)
+def test_first_steps_leave_open_what_the_data_decide(tmp_path, assign, scalars, steps):
+    path = tmp_path / "mine.toml"
+    path.write_text(rule(*assign, scalars=scalars, claims=steps))
+    report = pipeline.check(catalogue.load(path))
+    assert report["first_steps"] == dict(zip("12", steps, strict=True))
+    assert all(claim.holds for claim in report.claims)
+    wrong = [step.replace("where(g2 > g1, 1/2, 1)", "1") for step in steps]
+    path.write_text(rule(*assign, scalars=scalars, claims=wrong))
+    claims = pipeline.check(catalogue.load(path)).claims
+    assert all(claim.holds for claim in claims) == (wrong == steps)
+
+
+def test_gradients_of_one_step_may_cancel_where_neither_vanishes(tmp_path):
+    """At lr = 0.01 the rule rests at 10 on theta^4/4, whose slope there is 1000."""
+    path = tmp_path / "mine.toml"
+    path.write_text(rule("y = theta - lr*grad(theta)", "theta = theta - lr*grad(y)"))
+    finding = pipeline.check(catalogue.load(path)).finding("fixed_points")
+    assert finding.value == "grad J(theta) = 0"
+    assert "others are not excluded" in finding.reach
+    path.write_text(rule("theta = theta - lr*grad(theta)"))
+    finding = pipeline.check(catalogue.load(path)).finding("fixed_points")
+    assert "others are not excluded" not in finding.reach

@@ -6,19 +6,69 @@ decay, and how steps are counted.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.derive.calculus import Expr, Letter
+from hamilforge.gen.declare.functions import CONDITIONS
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, Letter
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.card_names import PLAIN, Names
+from hamilforge.gen.prove.optimizers.choices import CHOICES
 from hamilforge.gen.prove.optimizers.symbolic_steps import LARGE, SymbolicSteps, decay
 
+_CONDITIONS = tuple(FUNCTIONS[name] for name in CONDITIONS)
 #: Points before the first and the second step, and the gradients there.
 THETA, G = (tuple(map(Letter, names)) for names in (("theta0", "theta1"), ("g1", "g2")))
+
+
+#: How many values of gradients, points and losses are drawn to see whether a choice is theirs.
+DRAWS = 24
+#: With how many digits, which are more than a choice is decided by.
+DIGITS = 60
+#: From which power of ten to which.
+DECADES = (-12, 12)
+
+
+class _FirstSteps(SymbolicSteps):
+    """Steps in which a choice that depends on gradients, points or losses stays one."""
+
+    def _select(
+        self,
+        subject: Expr,
+        value: Fraction,
+        then: Callable[[], Expr],
+        otherwise: Callable[[], Expr],
+    ) -> Expr:
+        subject, number = sp.sympify(subject), sp.Rational(value.numerator, value.denominator)
+        if not self._is_open(subject - number):
+            return super()._select(subject, value, then, otherwise)
+        is_condition = number == 1 and isinstance(subject, _CONDITIONS)
+        test = subject if is_condition else FUNCTIONS["equal"](subject, number)
+        return FUNCTIONS["where"](test, then(), otherwise())
+
+    def _is_open(self, difference: Expr) -> bool:
+        """Whether it depends on the letters of a step which way a choice goes.
+
+        What does not choose itself is 0 nowhere but at single points, which do not count.
+        """
+        if not difference.has(*CHOICES):
+            return False
+        letters = sorted(difference.atoms(Letter), key=str)
+        known = {symbol: sp.Float(value, DIGITS) for symbol, value in self.known.items()}
+        generator = random.Random(0)
+        decisions = set()
+        for _ in range(DRAWS if letters else 0):
+            drawn = {s: sp.Float(10 ** generator.uniform(*DECADES), DIGITS) for s in letters}
+            decisions.add(self._vanishes(difference.xreplace(known | drawn)))
+            if len(decisions) > 1:
+                return True
+        return False
 
 
 def first_steps(program: Program, names: Names = PLAIN) -> dict[str, str]:
@@ -37,7 +87,7 @@ def first_steps(program: Program, names: Names = PLAIN) -> dict[str, str]:
         decoupled, the losses ``J1`` and ``J2`` where they are read, and the hyper-parameters.  A
         gradient is the same at all points of its step.
     """
-    steps = SymbolicSteps(program, THETA[0])
+    steps = _FirstSteps(program, THETA[0])
     preparation = decay(program, steps.hyper)
     l2 = preparation[1]
     texts = {}

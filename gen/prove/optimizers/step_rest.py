@@ -130,18 +130,19 @@ def _rest(steps: FrozenSteps, scalars: Mapping[str, Expr]) -> tuple[bool, dict[s
 def _solved(
     steps: FrozenSteps, scalars: Mapping[str, Expr], slope: Expr
 ) -> tuple[bool, dict[sp.Symbol, Expr]]:
-    """What linear equations of rest say of the gradient and arrays, and whether wherever the point
-    is.
+    """What linear equations of rest say of the gradient and arrays, and whether nothing else rests.
+
+    Several gradients of a step are taken for one here; where they differ, their moves may cancel.
     """
     names, matrix, added = linear_part(steps, steps.moved(lambda _: slope, scalars=scalars))
     vector = sp.Matrix([steps.start[name] for name in names])
     equations = [
         sp.simplify(decided(entry, steps.unit)) for entry in matrix * vector + added - vector
     ]
-    everywhere = not matrix.has(_slope)
+    alone = not matrix.has(_slope) and len(steps.program.stages) == 1
     unknowns = [*slope.free_symbols, *vector[1:]]
     if not unknowns and not any(equations):
-        return everywhere, {}
+        return alone, {}
     try:
         solutions = sp.linsolve(equations, unknowns) if unknowns else sp.EmptySet
     except NonlinearError as error:
@@ -149,4 +150,4 @@ def _solved(
     if not solutions:
         raise NotDerivableError("no gradient is known at which a step leaves the point in place")
     values = dict(zip(unknowns, *solutions, strict=True))
-    return everywhere, {s: v for s, v in values.items() if not v.free_symbols & {*unknowns}}
+    return alone, {s: v for s, v in values.items() if not v.free_symbols & {*unknowns}}
