@@ -92,11 +92,12 @@ class Allowance:
     Args:
         proof: seconds for each.
         size: bytes of the declaration.
+        proofs: seconds for all, of a short declaration.
     """
 
-    def __init__(self, proof: float = PROOF, size: int = 0) -> None:
+    def __init__(self, proof: float = PROOF, size: int = 0, proofs: float = PROOFS) -> None:
         self._proof, self._taken = proof, 0.0
-        self._proofs = PROOFS * whole(size) / WHOLE
+        self._proofs = proofs * whole(size) / WHOLE
 
     def within(self, what: str, work: Callable[[], Value]) -> Value:
         """The value of a proof.

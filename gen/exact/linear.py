@@ -120,9 +120,18 @@ def pivots_and_kernel(matrix: Matrix) -> tuple[list[int], list[Vector]]:
 
 
 def reversed_characteristic(matrix: Matrix) -> tuple[Number, ...]:
-    """``det(I - z matrix)``, rising powers of z, by Faddeev and LeVerrier's recursion."""
+    """``det(I - z matrix)``, rising powers of z.
+
+    By the diagonal of a triangular matrix, else by Faddeev and LeVerrier's recursion.
+    """
     size = len(matrix)
     coefficients: list[Number] = [ONE]
+    if not any(matrix[i][j] for i in range(size) for j in range(i + 1, size)):
+        for i in range(size):
+            shifted = [ZERO, *(c * matrix[i][i] for c in coefficients)]
+            padded = [*coefficients, ZERO]
+            coefficients = [c - d for c, d in zip(padded, shifted, strict=True)]
+        return tuple(coefficients)
     power: Matrix = identity(size)
     for k in range(1, size + 1):
         product = multiply(matrix, power)

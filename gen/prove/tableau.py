@@ -6,16 +6,17 @@ In: a declaration.  Out: a :class:`Report`, with the author's claims compared.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.budget import at
+from hamilforge.gen.declare.budget import PROOFS, Allowance, at
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.exact.numbers import Algebraic, Number, as_rational, written
 from hamilforge.gen.exact.polynomials import Root
-from hamilforge.gen.prove.report import Finding, Report, Value, compare_claims
+from hamilforge.gen.prove.report import Finding, Report, Value, attempted, compare_claims
 from hamilforge.gen.tableau import contractivity, order, stability, structure
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.dense import continuous_weights
@@ -26,6 +27,8 @@ from hamilforge.gen.tableau.tableau import Tableau
 
 ANY = "any smooth right-hand side and dimension"
 LINEAR = "y' = lambda y"
+#: Seconds for what is proved of a table by its budget, of all that a declaration has.
+TABLE_PROOFS = 5.0
 SIGNS = "signs of polynomials decided by Sturm's theorem"
 
 
@@ -35,7 +38,7 @@ def prove_runge_kutta(declaration: kinds.RungeKutta) -> Report:
     with at("its coefficients"):
         table = build(declaration)
     with at("the proofs of its properties"):
-        findings = tuple(_Proof(table, head.source.where).findings())
+        findings = tuple(_Proof(table, head.source.where, len(head.source.data)).findings())
     with at("the order conditions in its parameters"):
         families = family(declaration)
     notes: tuple[str, ...] = ()
@@ -176,8 +179,9 @@ def refuse_without_gap(found: Order, tableau: Tableau, where: str) -> None:
 
 
 class _Proof:
-    def __init__(self, tableau: Tableau, where: str) -> None:
+    def __init__(self, tableau: Tableau, where: str, size: int) -> None:
         self._tableau, self._where = tableau, where
+        self._allowance = Allowance(PROOFS, size, TABLE_PROOFS)
         self._reduced = structure.reduced(tableau)
         self._arithmetic = arithmetic_of(tableau)
 
@@ -195,6 +199,16 @@ class _Proof:
         classical = self._classical()
         self._order = classical.value if isinstance(classical.value, int) else 0
         explicit = "an order of the stages in which A is strictly lower triangular"
+        # what is asked for last has what the others left of the budget
+        linear, contractive, errors, adjoint = map(
+            self._each,
+            (
+                self._stability(),
+                self._contractivity(),
+                self._errors(),
+                {"adjoint": self._adjoint},
+            ),
+        )
         return [
             Finding("stages", tableau.size, "the table", ANY),
             Finding("explicit", tableau.is_explicit, explicit, ANY),
@@ -204,10 +218,15 @@ class _Proof:
             self._control(),
             *self._simplifying(),
             *self._structure(),
-            *self._stability(),
-            *self._contractivity(),
-            *self._errors(),
+            *adjoint,
+            *linear,
+            *contractive,
+            *errors,
         ]
+
+    def _each(self, proofs: Mapping[str, Callable[[], Finding]]) -> list[Finding]:
+        """Findings by name, each within its budget; past it there is no value."""
+        return [attempted(self._allowance, name, proof, ANY) for name, proof in proofs.items()]
 
     def _classical(self) -> Finding:
         tableau = self._tableau
@@ -319,7 +338,11 @@ class _Proof:
             "hs_reducible": (structure.is_hs_reducible, "a partition of the stages refined"),
         }
         findings += [Finding(name, test(tableau), by, ANY) for name, (test, by) in tests.items()]
-        return [*findings, self._adjoint()]
+        return findings
+
+    @cached_property
+    def _function(self) -> stability.StabilityFunction:
+        return stability.stability_function(self._tableau, self._order)
 
     def _adjoint(self) -> Finding:
         """The adjoint table's own properties."""
@@ -327,7 +350,7 @@ class _Proof:
         adjoint = self._tableau.adjoint()
         if adjoint is None:
             return Finding("adjoint", None, "the table", ANY, "a weight vanishes")
-        own = stability.stability(adjoint, self._order)
+        own = stability.stability(adjoint, self._order, self._function.of_adjoint)
         simple = structure.simplifying(adjoint)
         classical = order.classical_order(adjoint).order
         values: dict[str, Value] = {
@@ -340,32 +363,55 @@ class _Proof:
         }
         return Finding("adjoint", values, by, ANY)
 
-    def _stability(self) -> list[Finding]:
+    @cached_property
+    def _linear(self) -> stability.Stability:
+        return stability.stability(self._tableau, self._order, self._function)
+
+    def _stability(self) -> dict[str, Callable[[], Finding]]:
         tableau = self._tableau
-        properties = stability.stability(tableau, self._order)
-        self._function = function = properties.function
-        polynomials = {
-            "numerator": [written(c) for c in function.numerator],
-            "denominator": [written(c) for c in function.denominator],
-        }
         count = self._order + 2 * tableau.size + 4
-        phase = stability.dispersion(function, count, tableau)
-        amplitude = stability.dissipation(function, count, tableau)
         never = "none was found: the error is zero to all orders looked at"
-        return [
-            Finding("stability_function", polynomials, "det(I - zA + z e b')/det(I - zA)", LINEAR),
-            Finding(
-                "a_stable",
-                properties.a_stable,
-                "|Q|^2 >= |P|^2 on the imaginary axis by Sturm's theorem, poles by Routh's array",
-                LINEAR,
-            ),
-            Finding("l_stable", properties.l_stable, "A-stability and R(infinity)", LINEAR),
-            self._root("real_stability", properties.real, SIGNS, LINEAR),
-            self._root("imaginary_stability", properties.imaginary, SIGNS, LINEAR, square=True),
-            Finding("dispersion_order", phase.order, "log R(iy)", LINEAR, never),
-            Finding("dissipation_order", amplitude.order, "log R(iy)", LINEAR, never),
-        ]
+
+        def function() -> Finding:
+            polynomials: Value = {
+                "numerator": [written(c) for c in self._function.numerator],
+                "denominator": [written(c) for c in self._function.denominator],
+            }
+            by = "det(I - zA + z e b')/det(I - zA)"
+            return Finding("stability_function", polynomials, by, LINEAR)
+
+        def a_stable() -> Finding:
+            by = "|Q|^2 >= |P|^2 on the imaginary axis by Sturm's theorem, poles by Routh's array"
+            return Finding("a_stable", self._linear.a_stable, by, LINEAR)
+
+        def l_stable() -> Finding:
+            by = "A-stability and R(infinity)"
+            return Finding("l_stable", self._linear.l_stable, by, LINEAR)
+
+        def real() -> Finding:
+            return self._root("real_stability", self._linear.real, SIGNS, LINEAR)
+
+        def imaginary() -> Finding:
+            root = self._linear.imaginary
+            return self._root("imaginary_stability", root, SIGNS, LINEAR, square=True)
+
+        def phase() -> Finding:
+            order = stability.dispersion(self._function, count, tableau).order
+            return Finding("dispersion_order", order, "log R(iy)", LINEAR, never)
+
+        def amplitude() -> Finding:
+            order = stability.dissipation(self._function, count, tableau).order
+            return Finding("dissipation_order", order, "log R(iy)", LINEAR, never)
+
+        return {
+            "stability_function": function,
+            "a_stable": a_stable,
+            "l_stable": l_stable,
+            "real_stability": real,
+            "imaginary_stability": imaginary,
+            "dispersion_order": phase,
+            "dissipation_order": amplitude,
+        }
 
     def _root(
         self,
@@ -383,55 +429,52 @@ class _Proof:
         known = exact and not self._tableau.tolerance
         return Finding(name, value, by, reach, exact=root_text(root, square) if known else "")
 
-    def _contractivity(self) -> list[Finding]:
+    def _contractivity(self) -> dict[str, Callable[[], Finding]]:
         tableau = self._reduced
-        semidefinite = "b >= 0 and the inertia of M by symmetric elimination"
-        circle = contractivity.circle_radius(tableau)
-        return [
-            Finding(
+
+        def algebraic() -> Finding:
+            return Finding(
                 "algebraically_stable",
                 contractivity.is_algebraically_stable(tableau),
-                semidefinite,
+                "b >= 0 and the inertia of M by symmetric elimination",
                 "<f(y) - f(z), y - z> <= 0",
-            ),
-            self._root(
+            )
+
+        def circle() -> Finding:
+            return self._root(
                 "circle_radius",
-                circle,
+                contractivity.circle_radius(tableau),
                 "the first root of det(diag(b) + r M)",
                 "<f(y) - f(z), y - z> <= -nu |f(y) - f(z)|^2 in inner products",
-            ),
-            self._root(
+            )
+
+        def monotone() -> Finding:
+            return self._root(
                 "ssp_radius",
                 contractivity.ssp_radius(tableau),
                 "bisection of absolute monotonicity to a relative width of 2^-40",
                 "convex functionals that a forward Euler step does not increase",
                 exact=False,
-            ),
-        ]
+            )
 
-    def _errors(self) -> list[Finding]:
+        return {"algebraically_stable": algebraic, "circle_radius": circle, "ssp_radius": monotone}
+
+    def _errors(self) -> dict[str, Callable[[], Finding]]:
         tableau, p = self._tableau, self._order
-        taylor = self._function.taylor(p + 2)[p + 1]
-        value, exact = _known(stability.inverse_factorial(p + 1) - taylor, tableau)
-        norm: Value = None
-        if p < order.MAX_ORDER:
-            norm = order.principal_error(tableau, p)
-        return [
-            Finding(
-                "error_constant",
-                value,
-                f"the coefficient of z^{p + 1} in exp(z) - R(z)",
-                LINEAR,
-                exact=exact,
-            ),
-            Finding(
-                "principal_error_norm",
-                norm,
-                f"(Phi - 1/gamma)/sigma over the trees of order {p + 1}",
-                ANY,
-                "the order is the highest that is looked at",
-            ),
-        ]
+
+        def constant() -> Finding:
+            taylor = self._function.taylor(p + 2)[p + 1]
+            value, exact = _known(stability.inverse_factorial(p + 1) - taylor, tableau)
+            by = f"the coefficient of z^{p + 1} in exp(z) - R(z)"
+            return Finding("error_constant", value, by, LINEAR, exact=exact)
+
+        def norm() -> Finding:
+            value = order.principal_error(tableau, p) if p < order.MAX_ORDER else None
+            by = f"(Phi - 1/gamma)/sigma over the trees of order {p + 1}"
+            why = "the order is the highest that is looked at"
+            return Finding("principal_error_norm", value, by, ANY, why)
+
+        return {"error_constant": constant, "principal_error_norm": norm}
 
 
 def _symmetric_pair(q: Tableau, p: Tableau) -> Finding:

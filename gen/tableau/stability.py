@@ -39,6 +39,11 @@ class StabilityFunction:
             coefficients.append(value)
         return coefficients
 
+    @property
+    def of_adjoint(self) -> StabilityFunction:
+        """``1/R(-z)``, that of the method for adjoint equations."""
+        return StabilityFunction(reflected(self.denominator), reflected(self.numerator))
+
     def at_infinity(self) -> Number | None:
         """R(infinity); None if infinite."""
         if len(self.numerator) > len(self.denominator):
@@ -121,9 +126,20 @@ class Stability:
     imaginary: Root | None
 
 
-def stability(tableau: Tableau, order: int = 0) -> Stability:
-    """Decide linear stability; ``order`` as for :func:`stability_function`."""
-    function = stability_function(tableau, order)
+def stability(
+    tableau: Tableau, order: int = 0, function: StabilityFunction | None = None
+) -> Stability:
+    """Decide linear stability.
+
+    Args:
+        tableau: the method.
+        order: as for :func:`stability_function`.
+        function: R where it is known.
+
+    Returns:
+        What R says.
+    """
+    function = function or stability_function(tableau, order)
     over, under = function.numerator, function.denominator
     terms = [_sizes(under), _sizes(over)]
     edge = _difference(

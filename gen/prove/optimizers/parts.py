@@ -10,6 +10,7 @@ from __future__ import annotations
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.budget import PROOF, BudgetError, within
 from hamilforge.gen.derive.calculus import tidy, tidy_scalars, written
 from hamilforge.gen.derive.optimizers.rotation import rotate
 from hamilforge.gen.derive.optimizers.system import derive_system
@@ -66,13 +67,7 @@ def prove_splitting(declaration: kinds.Splitting) -> Report:
         f"length {words.order}, {words.residuals[-1]:.0e} at {words.order + 1}"
     )
     if not scheme.exact:
-        near = true_solution(scheme, words.order)
-        evidence += (
-            "; the digits satisfy no condition that determines them"
-            if near is None
-            else f"; a true solution of {near.conditions} independent conditions lies within "
-            f"{near.radius:.0e} of the digits (Krawczyk's test)"
-        )
+        evidence += f"; {_near_digits(scheme, words.order)}"
     if conservative:
         evidence += "; it has no flow of friction, with which its order is 0"
     order = Finding("order", words.order, evidence, reach)
@@ -81,6 +76,21 @@ def prove_splitting(declaration: kinds.Splitting) -> Report:
     else:
         errors = error_findings(lambda: word_order(scheme, letters), alone)
     return _report(declaration, "splitting", scheme, order, *errors)
+
+
+def _near_digits(scheme: Scheme, order: int) -> str:
+    """Whether a true solution of the conditions of an order is near the digits of a splitting."""
+    what = "whether a true solution lies near the digits"
+    try:
+        near = within(PROOF, what, lambda: true_solution(scheme, order))
+    except BudgetError as error:
+        return f"not found: {error}"
+    if near is None:
+        return "the digits satisfy no condition that determines them"
+    return (
+        f"a true solution of {near.conditions} independent conditions lies within "
+        f"{near.radius:.0e} of the digits (Krawczyk's test)"
+    )
 
 
 def prove_update(declaration: kinds.Update) -> Report:
