@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.core import matrix_decompositions  # content 8702ab6c6807de8c
+from hamilforge.runtime.core import matrix_decompositions  # content 4ec7dbbfe9c6417d
 from hamilforge.runtime.core import matrix_kernels  # content f11e6949cdf4fcd6
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 

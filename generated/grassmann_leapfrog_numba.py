@@ -42,7 +42,7 @@ from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core import matrix_kernels  # content f11e6949cdf4fcd6
-from hamilforge.runtime.core import matrix_rotations  # content 05a12bef285994a9
+from hamilforge.runtime.core import matrix_rotations  # content 2d83517f8c823777
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)

@@ -40,7 +40,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
-from hamilforge.runtime.core import matrix_equations  # content d922961bb7af6892
+from hamilforge.runtime.core import matrix_equations  # content 2b2c1a653377f3e1
 from hamilforge.runtime.core import matrix_kernels  # content f11e6949cdf4fcd6
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 

@@ -88,7 +88,7 @@ def with_sites(declaration: kinds.Mechanics, sizes: Mapping[str, int] | None) ->
 
 def _check_size(name: str, size: object) -> None:
     if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-        raise ValueError(f"the size of '{name}' is {size!r}: a positive number was expected")
+        raise ValueError(f"the size of '{name}' is {size!r}: a positive whole number was expected")
 
 
 def vary(declaration: kinds.Field, choices: Variation) -> kinds.Field:

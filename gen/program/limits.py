@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import sympy as sp
 
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, limit, tidy
 from hamilforge.gen.program.ir import Expr as IrExpr
@@ -39,11 +39,17 @@ def finish(
 
     Raises:
         DeclarationError: the scalar is infinite there.
+        NotDerivableError: no limit is known.
     """
     for symbol in zeros:
         if symbol not in expr.free_symbols or regular(expr.xreplace(numbers), symbol):
             continue
-        end = limit(expr.xreplace(numbers), symbol, 0)
+        try:
+            end = limit(expr.xreplace(numbers), symbol, 0)
+        except NotDerivableError as error:
+            raise NotDerivableError(
+                f"{error}, which the domain of {symbol} includes; choose a domain without 0"
+            ) from error
         if end.has(*_INFINITE):
             raise DeclarationError.single(
                 where,

@@ -302,8 +302,10 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     ordered = times.size == 1 or (onward[1:] > onward[:-1]).all()
     if not times.size:
         raise ValueError("t_eval has no times; leave it out for those of all steps")
-    if not ordered or not all_finite(times):
-        raise ValueError("t_eval must be times in the order of the integration")
+    if not all_finite(times):
+        raise ValueError("t_eval has times that are not finite")
+    if not ordered:
+        raise ValueError("t_eval must be times in the order of the integration, none of them twice")
     low, high = min(start, stop), max(start, stop)
     if not (low <= times[0] <= high and low <= times[-1] <= high):
         raise ValueError(f"t_eval reaches beyond t_span = ({start}, {stop})")

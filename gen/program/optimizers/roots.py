@@ -1,8 +1,8 @@
 """Roots of products: the scalar of the host comes before the root.
 
 In: an array expression.  Out: the same with ``sqrt(c)*sqrt(v)`` for ``sqrt(c*v)``, where the scalar
-c is seen to be at least 0: the product may be out of range where the root is not, as the squares of
-large gradients over ``1 - beta**n`` are.
+c is seen to be at least 0 (of ``1/sqrt(c*v)``: to be positive): the product may be out of range
+where the root is not, as the squares of large gradients over ``1 - beta**n`` are.
 """
 
 from __future__ import annotations
@@ -31,13 +31,10 @@ def roots_apart(expr: Expr, fractions: Set[str]) -> Expr:
     """
 
     def outside(root: Expr) -> Expr:
-        return sp.Mul(
-            *(
-                factor
-                for factor in root.base.args
-                if is_host(factor) and _is_nonnegative(factor, fractions)
-            )
-        )
+        fits = (
+            _is_nonnegative if root.exp > 0 else _is_positive
+        )  # 1/sqrt(0*v) has a value in arrays
+        return sp.Mul(*(f for f in root.base.args if is_host(f) and fits(f, fractions)))
 
     def matches(part: Expr) -> bool:
         return is_root(part) and bool(part.base.is_Mul)
@@ -47,6 +44,19 @@ def roots_apart(expr: Expr, fractions: Set[str]) -> Expr:
         return scalar**root.exp * (root.base / scalar) ** root.exp
 
     return expr.replace(matches, apart)
+
+
+def _is_positive(scalar: Expr, fractions: Set[str]) -> bool:
+    """Whether a scalar is seen to be above 0 wherever it has a value."""
+    if scalar.is_positive:
+        return True
+    if isinstance(scalar, sp.Mul):
+        return all(_is_positive(factor, fractions) for factor in scalar.args)
+    return (
+        isinstance(scalar, sp.Pow)
+        and bool(scalar.exp.is_negative)
+        and _is_nonnegative(scalar.base, fractions)
+    )
 
 
 def _is_nonnegative(scalar: Expr, fractions: Set[str]) -> bool:
@@ -73,6 +83,9 @@ def _is_fraction(scalar: Expr, fractions: Set[str]) -> bool:
         return _is_fraction(scalar.base, fractions) and _is_nonnegative(scalar.exp, fractions)
     if isinstance(scalar, sp.Mul):
         return all(_is_fraction(factor, fractions) for factor in scalar.args)
+    if isinstance(scalar, sp.Add):
+        one, rest = scalar.as_coeff_Add()
+        return one == 1 and _is_fraction(-rest, fractions)
     return bool(scalar.is_number and 0 <= scalar <= 1)
 
 
