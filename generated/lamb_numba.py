@@ -5,7 +5,7 @@
     direction = weight_decay * x + direction_scale * (m_new / (direction_scale_2 * sqrt(v_new) + eps))
     total = sum(direction * direction)
     total_2 = sum(x * x)
-    x_2 = lr * (sqrt(total_2) / sqrt(total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
+    x_2 = lr * (sqrt(total_2 / total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
     x_new = x - x_2 * direction
 
 Typed as an update.
@@ -148,7 +148,7 @@ def _update_2_wide(itemsize, total_, total_2, total___exponent, total_2__exponen
     x_2 = wide.mul(
         wide.of(lr),
         (
-            wide.div(wide.root(total_2), wide.root(total_))
+            wide.root(wide.div(total_2, total_))
             if wide.equals(
                 wide.of(
                     elementary.greater(
@@ -218,7 +218,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         total_ = totals[domain, 0]
         total_2 = totals[domain, 2]
         x_2 = lr * (
-            np.sqrt(total_2) / np.sqrt(total_)
+            np.sqrt(total_2 / total_)
             if np.minimum(np.sqrt(total_2), np.sqrt(total_)) > 0.0
             else 1.0
         )

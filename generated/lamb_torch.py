@@ -5,7 +5,7 @@
     direction = weight_decay * x + direction_scale * (m_new / (direction_scale_2 * sqrt(v_new) + eps))
     total = sum(direction * direction)
     total_2 = sum(x * x)
-    x_2 = lr * (sqrt(total_2) / sqrt(total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
+    x_2 = lr * (sqrt(total_2 / total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
     x_new = x - x_2 * direction
 
 Typed as an update.
@@ -111,7 +111,7 @@ def update(
         * chosen(
             greater(narrow(smaller_of(torch.sqrt(total_2), torch.sqrt(total))), narrow(0)),
             1,
-            torch.sqrt(total_2) / torch.sqrt(total),
+            torch.sqrt(total_2 / total),
             1,
         ),
         xs,
@@ -161,7 +161,7 @@ def update_(
         * chosen(
             greater(narrow(smaller_of(torch.sqrt(total_2), torch.sqrt(total))), narrow(0)),
             1,
-            torch.sqrt(total_2) / torch.sqrt(total),
+            torch.sqrt(total_2 / total),
             1,
         ),
         xs,

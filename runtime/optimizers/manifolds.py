@@ -322,16 +322,17 @@ def _made(product: ModuleType, manifold: Manifold, tensor: Tensor) -> Tensor:
         raise ValueError(f"no point is made of this tensor: {error}") from error
     if not bool(point.isfinite().all()):
         raise ValueError("no point is made of this tensor: it is, or its columns are, too near 0")
-    if against := reason_against(product, point):
-        if not bool((tensor * tensor).isfinite().all()):
-            against = f"squares of its entries leave the range of {tensor.dtype}; divide it first"
-        raise ValueError(f"no point is made of this tensor: {against}")
-    if not _is_certain(product, manifold, tensor, point):
+    against = reason_against(product, point)
+    if against and not bool((tensor * tensor).isfinite().all()):
+        against = f"squares of its entries leave the range of {tensor.dtype}; divide it first"
+    elif not _is_certain(product, manifold, tensor, point):
         depends = "" if product.VECTORS else ", as where columns depend on each other"
         raise ValueError(
             f"no point is made of this tensor: rounding would choose it{depends}; draw one by "
             f'hf.manifold("{product.MANIFOLD}").random(...)'
         )
+    if against:
+        raise ValueError(f"no point is made of this tensor: {against}")
     return point
 
 

@@ -319,8 +319,9 @@ class ArrayWriter:
             if isinstance(part, sp.Add | sp.Mul):
                 scalars = [arg for arg in part.args if on_host(arg)]
                 arrays = [arg for arg in part.args if not on_host(arg)]
-                several = sum(map(is_root, arrays)) > 1
-                others = [root(arg) if several and is_root(arg) else visit(arg) for arg in arrays]
+                roots = [arg for arg in arrays if is_root(arg) and coordinates(arg)]
+                apart = roots if len(roots) > 1 else []
+                others = [root(arg) if arg in apart else visit(arg) for arg in arrays]
                 whole = part.func(*scalars)
                 return part.func(visit(whole) if scalars else whole, *others)
             return part.func(*(visit(arg) for arg in part.args)) if part.args else part
