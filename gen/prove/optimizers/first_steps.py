@@ -7,26 +7,20 @@ decay, and how steps are counted.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.functions import CONDITIONS
-from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, Letter
+from hamilforge.gen.derive.calculus import Expr, Letter
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.optimizers.optimizer import Program
 from hamilforge.gen.prove.optimizers.card_names import PLAIN, Names
 from hamilforge.gen.prove.optimizers.choices import CHOICES
 from hamilforge.gen.prove.optimizers.symbolic_steps import LARGE, SymbolicSteps, decay
 
-_CONDITIONS = tuple(FUNCTIONS[name] for name in CONDITIONS)
 #: Points before the first and the second step, and the gradients there.
 THETA, G = (tuple(map(Letter, names)) for names in (("theta0", "theta1"), ("g1", "g2")))
-
-
 #: How many values of gradients, points and losses are drawn to see whether a choice is theirs.
 DRAWS = 24
 #: With how many digits, which are more than a choice is decided by.
@@ -37,20 +31,6 @@ DECADES = (-12, 12)
 
 class _FirstSteps(SymbolicSteps):
     """Steps in which a choice that depends on gradients, points or losses stays one."""
-
-    def _select(
-        self,
-        subject: Expr,
-        value: Fraction,
-        then: Callable[[], Expr],
-        otherwise: Callable[[], Expr],
-    ) -> Expr:
-        subject, number = sp.sympify(subject), sp.Rational(value.numerator, value.denominator)
-        if not self._is_open(subject - number):
-            return super()._select(subject, value, then, otherwise)
-        is_condition = number == 1 and isinstance(subject, _CONDITIONS)
-        test = subject if is_condition else FUNCTIONS["equal"](subject, number)
-        return FUNCTIONS["where"](test, then(), otherwise())
 
     def _is_open(self, difference: Expr) -> bool:
         """Whether it depends on the letters of a step which way a choice goes.

@@ -14,6 +14,7 @@ from typing import Any
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.declare.functions import CHOICE, CONDITIONS
 from hamilforge.gen.declare.kinds import BETWEEN_0_AND_1, FLAG
 from hamilforge.gen.derive import calculus
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, written
@@ -31,6 +32,7 @@ weight_decay = sp.Symbol("weight_decay", positive=True)
 number = sp.Symbol("n", positive=True)
 #: A gradient as it is: its sign, the L2 factor, the factor of decoupled decay.
 AS_IT_IS = (sp.Integer(1), sp.Integer(0), sp.Integer(1))
+_CONDITIONS = tuple(FUNCTIONS[name] for name in CONDITIONS)
 
 
 def _simple(expr: Expr) -> Expr:
@@ -143,8 +145,17 @@ class SymbolicSteps:
         then: Callable[[], Expr],
         otherwise: Callable[[], Expr],
     ) -> Expr:
-        difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
-        return then() if self._vanishes(difference) else otherwise()
+        subject, chosen_at = sp.sympify(subject), sp.Rational(value.numerator, value.denominator)
+        if not self._is_open(subject - chosen_at):
+            return then() if self._vanishes(subject - chosen_at) else otherwise()
+        is_condition = chosen_at == 1 and isinstance(subject, _CONDITIONS)
+        test = subject if is_condition else FUNCTIONS["equal"](subject, chosen_at)
+        return FUNCTIONS[CHOICE](test, then(), otherwise())
+
+    def _is_open(self, difference: Expr) -> bool:
+        """Whether a choice stays one."""
+        del difference
+        return False
 
     def _vanishes(self, difference: Expr) -> bool:
         """Whether a choice falls on its first value: as at the defaults, others being drawn."""
